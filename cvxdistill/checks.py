@@ -42,7 +42,8 @@ def check_finite(name: str, value: Tensor) -> Tensor:
     bad = ~torch.isfinite(value)
     if not bool(bad.any()):
         return value
-    row = int(bad.flatten(1).any(1).nonzero()[0]) if value.ndim > 1 else int(bad.nonzero()[0])
+    index = (bad.any(-1) if value.ndim > 1 else bad).nonzero()[0].tolist()
+    row = index[0] if len(index) == 1 else tuple(index)
     raise InputError(
         f"`{name}` must be finite; got {int(bad.sum())} NaN or infinite entries, the first in "
         f"row {row}. Remove or repair those rows."

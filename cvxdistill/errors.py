@@ -19,3 +19,7 @@ class IncompatibleError(InputError):
 
 class SolveError(CvxDistillError, RuntimeError):
     """A solve that did not reach a trustworthy answer; the message carries the status."""
+
+
+class GradientWarning(UserWarning):
+    """A gradient that disagrees with finite differences; the message carries the numbers."""

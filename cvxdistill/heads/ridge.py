@@ -15,6 +15,9 @@ from cvxdistill.heads.target import SeenMoments, Target, TargetRoot
 INTERCEPTS = ("free", "penalised", "none")
 L2_SCALES = ("trace", "absolute")
 
+# Share of the squared features that the rounding of their mean can leave after centring.
+ROUNDING = (8 * torch.finfo(torch.float64).eps) ** 2
+
 
 @dataclasses.dataclass(frozen=True)
 class RidgeHead(LabelLinearHead):
@@ -60,7 +63,7 @@ class RidgeHead(LabelLinearHead):
     def __post_init__(self) -> None:
         check_choice("l2_scale", self.l2_scale, L2_SCALES)
         check_choice("intercept", self.intercept, INTERCEPTS)
-        check_positive("l2", float(self.l2), zero=True)
+        check_positive("l2", float(torch.as_tensor(self.l2).detach()), zero=True)
 
     def fit(self, features: Tensor, labels: Tensor) -> LinearFit:
         """Fit to `features (..., m, d)` and `labels (..., m, C)`; one fit a leading index.
@@ -120,7 +123,7 @@ class RidgeHead(LabelLinearHead):
         """
         seen = SeenMoments.of(target, self.intercept)
         head = self if target_l2 is None else dataclasses.replace(self, l2=target_l2)
-        return seen.root(float(head.penalty(seen.trace, seen.count)))
+        return seen.root(float(head.penalty(seen.trace, seen.count).detach()))
 
     def penalty(self, trace: Tensor, rows: int) -> Tensor:
         """Return `lam` for features with Gram trace `trace (...)` and `rows` examples."""
@@ -135,7 +138,12 @@ class RidgeHead(LabelLinearHead):
             z = z - z_mean
         elif self.intercept == "penalised":
             z = torch.cat([z, z.new_ones(*z.shape[:-1], 1)], dim=-1)
-        return z, z_mean, self.penalty(z.square().sum((-2, -1)), z.shape[-2])
+        trace = z.square().sum((-2, -1))
+        # Features that do not vary, as a single example's, leave a trace of rounding or of zero.
+        # A penalty relative to that is none, and any positive one gives the right head, W = 0.
+        rounding = features.detach().to(torch.float64).square().sum((-2, -1)) * ROUNDING
+        trace = torch.where(trace > rounding, trace, float(z.shape[-2]))
+        return z, z_mean, self.penalty(trace, z.shape[-2])
 
     def _split(self, weights: Tensor, *, dim: int) -> tuple[Tensor, Tensor]:
         """Part the row of a penalised intercept from the weights; zeros where there is none."""
@@ -148,10 +156,26 @@ class RidgeHead(LabelLinearHead):
 def _solve(gram: Tensor, lam: Tensor, rhs: Tensor) -> Tensor:
     """Solve `(gram + lam I) X = rhs` by Cholesky, and refuse what is numerically singular."""
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    factor, info = torch.linalg.cholesky_ex(gram + lam[..., None, None] * eye)
-    if bool(info.any()):
+    matrix = gram + lam[..., None, None] * eye
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    if bool(info.any()) or _is_singular(matrix.detach(), lam.detach()):
         raise SolveError(
             "the ridge problem is singular: the features do not determine the head at this `l2` "
             f"(size {gram.shape[-1]}). Raise `l2` above zero."
         )
     return torch.cholesky_solve(rhs, factor)
+
+
+def _is_singular(matrix: Tensor, lam: Tensor) -> bool:
+    """Return whether a matrix that Cholesky let pass is singular up to rounding.
+
+    Only a negligible `lam` leaves that open. Rows and columns are scaled to a unit diagonal first,
+    so that features of very different units are not taken for dependent ones.
+    """
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    rounding = 4 * matrix.shape[-1] * torch.finfo(matrix.dtype).eps
+    if bool((lam > rounding * diagonal.amax(-1)).all()):
+        return False
+    scale = diagonal.rsqrt()
+    values = torch.linalg.eigvalsh(matrix * scale[..., :, None] * scale[..., None, :])
+    return bool((values[..., 0] <= rounding).any())

@@ -1,0 +1,334 @@
+"""The distilled set as an object and as a folder: self-describing, checked, without pickle.
+
+Half of all trouble in reproducing distilled data comes from what was not saved: preprocessing,
+label scale, base indices, the head. An artefact holds all of it, or it is not written.
+"""
+
+import dataclasses
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from cvxdistill.checks import check_choice, check_matrix
+from cvxdistill.data import ImageSet, content_hashes
+from cvxdistill.errors import InputError
+from cvxdistill.features import (
+    Extractor,
+    Preprocessing,
+    load_extractor,
+    rebuild_extractor,
+    save_extractor,
+)
+from cvxdistill.files import atomic_folder
+from cvxdistill.heads import HEADS, Head
+
+FORMAT = "cvxdistill.distilled/1"
+LABEL_KINDS = ("distribution", "scores")
+MANIFEST = "manifest.json"
+TENSORS = "distilled.safetensors"
+
+
+class Manifest(BaseModel):
+    """What `manifest.json` holds; unknown or missing keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["cvxdistill.distilled/1"]
+    kind: Literal["images", "features"]
+    shape: tuple[int, ...]
+    label_kind: Literal["distribution", "scores"]
+    class_names: tuple[str, ...]
+    base: dict[str, Any]
+    content_hashes: tuple[str, ...]
+    preprocessing: dict[str, Any]
+    head: dict[str, Any]
+    extractors: tuple[dict[str, Any], ...]
+    provenance: dict[str, Any]
+    files: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Distilled:
+    """A few real examples with synthetic labels, and all that is needed to use them.
+
+    Attributes:
+        base: the base examples, with the classes and indices they have in their own data set.
+        labels: `(m, C)` float64 synthetic labels, in the target's classes.
+        label_kind: `distribution` (rows on the simplex; train with cross-entropy) or `scores`
+            (any real numbers; train with a squared error).
+        class_names: the target's classes, one a label column.
+        preprocessing: what was done to images before the extractors, and is to be done for
+            students.
+        head: the head that the labels were solved for.
+        extractors: those that the labels were solved for; a module that a user brought is not
+            stored, so after loading it is missing here while `provenance` still names it.
+        provenance: method, seeds, splits, certificate and versions, in JSON types.
+
+    Raises:
+        InputError: sizes, kinds or values that do not fit.
+
+    Example:
+        >>> base = ImageSet(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]), ("a", "b"), name="toy")
+        >>> made = Distilled(base, torch.eye(2, dtype=torch.float64), "distribution", ("a", "b"))
+        >>> image, label = made.as_dataset()[1]
+        >>> image.shape, label.tolist()
+        (torch.Size([1, 8, 8]), [0.0, 1.0])
+    """
+
+    base: ImageSet
+    labels: Tensor
+    label_kind: str
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing = dataclasses.field(default_factory=Preprocessing)
+    head: Head = dataclasses.field(default_factory=HEADS["ridge"])
+    extractors: tuple[Extractor, ...] = ()
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_choice("label_kind", self.label_kind, LABEL_KINDS)
+        check_matrix("labels", self.labels, rows=len(self.base), columns=len(self.class_names))
+        if self.label_kind == "distribution":
+            sums = self.labels.sum(1)
+            if float(self.labels.min()) < -1e-6 or float((sums - 1).abs().max()) > 1e-6:
+                raise InputError(
+                    "labels of kind `distribution` must be non-negative with rows that sum to 1; "
+                    f"got a smallest entry {float(self.labels.min()):.3g} and row sums "
+                    f"{float(sums.min()):.6g} to {float(sums.max()):.6g}. Use kind `scores`."
+                )
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    @property
+    def examples(self) -> Tensor:
+        """The base images `(m, c, h, w)`, or features `(m, d)`, as they were stored."""
+        return self.base.images
+
+    @property
+    def true_labels(self) -> Tensor | None:
+        """`(m,)` the base examples' own classes, where they are classes of the target too."""
+        return self.base.labels if self.base.class_names == self.class_names else None
+
+    def as_dataset(self) -> TensorDataset:
+        """Return `(preprocessed example, label)` pairs, both float32, for a `DataLoader`."""
+        return TensorDataset(self.preprocessing(self.examples), self.labels.to(torch.float32))
+
+    def save(self, folder: str | Path) -> None:
+        """Write the artefact to `folder`: all of it or nothing.
+
+        A folder that holds an artefact already is replaced, whole, once the new one is complete.
+
+        Raises:
+            InputError: the folder holds anything that is not part of an artefact, or cannot be
+                written.
+        """
+        folder = Path(folder)
+        _check_replaceable(folder)
+        with atomic_folder(folder) as temporary:
+            self._write(temporary)
+
+    def _write(self, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        tensors = {
+            "examples": self.examples,
+            "labels": self.labels.to(torch.float64),
+            "base_labels": self.base.labels,
+            "base_indices": self.base.indices,
+        }
+        prefixed = {f"preprocessing.{k}": v for k, v in self.preprocessing.tensors().items()}
+        stored = {key: value.cpu().contiguous() for key, value in {**tensors, **prefixed}.items()}
+        save_file(stored, folder / TENSORS)
+        extractors = []
+        for index, extractor in enumerate(self.extractors):
+            spec = extractor.spec()
+            if extractor.trained and extractor.network.trainable:
+                spec["file"] = f"extractor_{index}.safetensors"
+                save_extractor(extractor, folder / spec["file"])
+            extractors.append(spec)
+        manifest = Manifest(
+            format=FORMAT,
+            kind="images" if self.examples.ndim == 4 else "features",
+            shape=tuple(self.base.shape),
+            label_kind=self.label_kind,  # type: ignore[arg-type]
+            class_names=self.class_names,
+            base={
+                "name": self.base.name,
+                "split": self.base.split,
+                "source_split": self.base.source_split,
+                "class_names": list(self.base.class_names),
+            },
+            content_hashes=tuple(content_hashes(self.examples)),
+            preprocessing=self.preprocessing.record(),
+            head=head_record(self.head),
+            extractors=tuple(extractors),
+            provenance={**self.provenance, "versions": versions()},
+            files={path.name: _sha256(path) for path in sorted(folder.iterdir())},
+        )
+        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Distilled":
+        """Read an artefact and check every part of it against the manifest.
+
+        Raises:
+            InputError: not an artefact, a file missing or changed, or contents that contradict
+                the manifest.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        try:
+            tensors = load_file(folder / TENSORS)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"`{folder / TENSORS}` is not readable: {error}.") from error
+        kept = {k: v for k, v in tensors.items() if not k.startswith("preprocessing.")}
+        if set(kept) != {"examples", "labels", "base_labels", "base_indices"}:
+            raise InputError(f"`{folder / TENSORS}` holds other tensors: {sorted(kept)}.")
+        if tuple(kept["examples"].shape[1:]) != manifest.shape:
+            raise InputError(
+                f"`{folder}`: the manifest says examples of shape {manifest.shape}; got "
+                f"{tuple(kept['examples'].shape[1:])}."
+            )
+        if tuple(content_hashes(kept["examples"])) != manifest.content_hashes:
+            raise InputError(f"`{folder}`: the examples do not match their content hashes.")
+        base = ImageSet(
+            images=kept["examples"],
+            labels=kept["base_labels"],
+            class_names=tuple(manifest.base["class_names"]),
+            name=manifest.base["name"],
+            split=manifest.base["split"],
+            source_split=manifest.base["source_split"],
+            indices=kept["base_indices"],
+        )
+        parts = {k.partition(".")[2]: v for k, v in tensors.items() if k not in kept}
+        return cls(
+            base=base,
+            labels=kept["labels"],
+            label_kind=manifest.label_kind,
+            class_names=manifest.class_names,
+            preprocessing=Preprocessing.from_record(manifest.preprocessing, parts),
+            head=head_from_record(manifest.head),
+            extractors=_load_extractors(folder, manifest),
+            provenance=manifest.provenance,
+        )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of an artefact, and check that its files are the ones it was made with.
+
+    Raises:
+        InputError: no manifest, not one of this format, or a file missing or changed.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = Manifest.model_validate_json(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"`{folder}` is not a distilled set: `{MANIFEST}` cannot be read. Give a folder that "
+            "`cvxdistill distill` or Distilled.save wrote."
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(f"`{path}` is not a valid manifest: {where}: {first['msg']}.") from error
+    for name, digest in manifest.files.items():
+        if Path(name).name != name or not (folder / name).is_file():
+            raise InputError(f"`{folder}` lacks `{name}`, which its manifest names.")
+        if _sha256(folder / name) != digest:
+            raise InputError(f"`{folder / name}` was changed after it was written.")
+    if TENSORS not in manifest.files:
+        raise InputError(f"`{path}` does not name `{TENSORS}`.")
+    return manifest
+
+
+def head_record(head: Head) -> dict[str, Any]:
+    """Return a head as JSON-able values: its registered name and its options."""
+    names = [name for name, kind in HEADS.items() if type(head) is kind]
+    fields = dataclasses.fields(head) if dataclasses.is_dataclass(head) else ()
+    options = {field.name: getattr(head, field.name) for field in fields}
+    plain = {k: float(v) if isinstance(v, Tensor) else v for k, v in options.items()}
+    return {"name": names[0] if names else type(head).__name__, "options": plain}
+
+
+def head_from_record(record: Mapping[str, Any]) -> Head:
+    """Restore what `head_record` gave.
+
+    Raises:
+        InputError: an unknown head or options it does not take.
+    """
+    kind = HEADS[check_choice("head", str(record.get("name")), HEADS)]
+    try:
+        return kind(**record.get("options", {}))
+    except TypeError as error:
+        raise InputError(f"the head's options do not fit: {error}.") from error
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that numbers may depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    import numpy
+
+    try:
+        own = version("cvxdistill")
+    except PackageNotFoundError:
+        own = "not installed"
+    return {
+        "cvxdistill": own,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": numpy.__version__,
+    }
+
+
+def _load_extractors(folder: Path, manifest: Manifest) -> tuple[Extractor, ...]:
+    loaded = []
+    for spec in manifest.extractors:
+        if spec.get("file"):
+            extractor = load_extractor(folder / str(spec["file"]))
+            if extractor.fingerprint() != spec["fingerprint"]:
+                raise InputError(f"`{folder / str(spec['file'])}` is another extractor.")
+            loaded.append(extractor)
+        elif spec.get("seed") is not None:
+            loaded.append(rebuild_extractor(spec))
+    return tuple(loaded)
+
+
+def _check_replaceable(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"`{folder}` is a file; give a folder for the distilled set.")
+    names = {path.name for path in folder.iterdir()}
+    if not names:
+        return
+    try:
+        listed = json.loads((folder / MANIFEST).read_text())
+        ours = {MANIFEST, *listed["files"], *RUN_FILES}
+        known = listed["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        known, ours = False, set()
+    if not known or names - ours:
+        others = ", ".join(sorted(names - ours)[:3]) or MANIFEST
+        raise InputError(
+            f"`{folder}` holds other files ({others}) and is left as it is. Choose a new folder."
+        )
+
+
+# Files that a run puts beside its artefact: replaced together with it.
+RUN_FILES = ("labels.png", "result.json", "evaluation.json")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,155 @@
+"""Distill: puts the parts together. No numerics here."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from cvxdistill.artifact import Distilled
+from cvxdistill.checks import check_choice
+from cvxdistill.data import ImageSet
+from cvxdistill.errors import InputError
+from cvxdistill.features import (
+    Extractor,
+    Network,
+    Pixels,
+    Preprocessing,
+    draw_pool,
+    parse_network,
+)
+from cvxdistill.heads import Head, RidgeHead
+from cvxdistill.methods import METHODS, DistillTask, Method
+from cvxdistill.progress import Progress, silent
+
+# Extractors in the default pool. One makes labels that suit itself alone; four cost four forward
+# passes and carry over to unseen ones nearly as well as many (docs/how-to-choose.md).
+POOL = 4
+
+
+def distill(
+    base: ImageSet,
+    target: ImageSet,
+    *,
+    method: str | Method = "exact",
+    extractors: str | Network | Sequence[Extractor] = "convnet",
+    pool: int = POOL,
+    head: Head | None = None,
+    target_l2: float | None = None,
+    preprocessing: Preprocessing | None = None,
+    validation: ImageSet | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    provenance: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> Distilled:
+    """Learn labels for `base` such that a model trained on them does well on `target`.
+
+    Args:
+        base: the examples to be labelled; see `choose_base`.
+        target: training examples with their classes.
+        method: a name in `METHODS`, or a method with options of its own.
+        extractors: a network to draw a pool of (`convnet:width=64`), or extractors as they are.
+            Feature vectors `(n, d)` are used as they stand, whatever this says.
+        pool: number of extractors drawn.
+        head: the head that labels are solved for; `RidgeHead()` when not given.
+        target_l2: penalty of the full-data head inside the label objective; `None` is its own.
+        preprocessing: of images; fitted to the target when not given.
+        validation: examples that methods may make choices on.
+        seed: of extractors and of every other draw.
+        device: where networks run.
+        provenance: what the artefact is to record beside what is known here, such as the splits.
+        progress: told how far the work is.
+
+    Returns:
+        The distilled set, ready to be saved, evaluated or trained on.
+
+    Raises:
+        InputError: data, names or options that do not fit.
+        IncompatibleError: no solver for this head.
+
+    Example:
+        >>> from cvxdistill.data import choose_base, load_splits
+        >>> data = load_splits("digits")
+        >>> base = choose_base(data.train, 20)
+        >>> distilled = distill(base, data.train, extractors="convnet:width=8", pool=2)
+        >>> distilled.labels.shape, distilled.label_kind
+        (torch.Size([20, 10]), 'scores')
+    """
+    started = time.perf_counter()
+    if base.shape != target.shape:
+        raise InputError(
+            f"base and target examples must have one shape; got {base.shape} (`{base.name}`) and "
+            f"{target.shape} (`{target.name}`)."
+        )
+    chosen = METHODS[check_choice("method", method, METHODS)]() if isinstance(method, str) else method
+    place = torch.device(device)
+    ready = Preprocessing.fit(target) if preprocessing is None else preprocessing
+    task = DistillTask(
+        base=base,
+        target=target,
+        extractors=_pool(extractors, target, pool=pool, seed=seed, device=place),
+        preprocessing=ready.to(place),
+        head=RidgeHead() if head is None else head,
+        validation=validation,
+        target_l2=target_l2,
+        seed=seed,
+        device=place,
+        progress=progress,
+    )
+    result = chosen.run(task)
+    certificate = result.certificate.record() if result.certificate else None
+    return Distilled(
+        base=base.to("cpu"),
+        labels=result.labels,
+        label_kind=result.label_kind,
+        class_names=target.class_names,
+        preprocessing=ready.to("cpu"),
+        head=task.head,
+        extractors=task.extractors,
+        provenance={
+            **(provenance or {}),
+            "method": {"name": chosen.name, "options": repr(chosen)},
+            "target": {
+                "name": target.name,
+                "split": target.split,
+                "examples": len(target),
+                "fingerprint": target.fingerprint(),
+            },
+            "target_l2": target_l2,
+            "seed": seed,
+            "status": result.status.name.lower(),
+            "certificate": certificate,
+            "certificate_text": str(result.certificate) if result.certificate else None,
+            "target_passes": result.target_passes,
+            "stats": dict(result.stats),
+            "seconds": round(time.perf_counter() - started, 4),
+        },
+    )
+
+
+def _pool(
+    extractors: str | Network | Sequence[Extractor],
+    target: ImageSet,
+    *,
+    pool: int,
+    seed: int,
+    device: torch.device,
+) -> tuple[Extractor, ...]:
+    if not isinstance(extractors, str | Network):
+        given = tuple(extractors)
+        for extractor in given:
+            if extractor.input_shape != target.shape:
+                raise InputError(
+                    f"the extractor takes examples of shape {extractor.input_shape}; the target's "
+                    f"have {target.shape}."
+                )
+        if not given:
+            raise InputError("`extractors` must name a network or hold an extractor; got none.")
+        return tuple(extractor.to(device) for extractor in given)
+    network = parse_network(extractors) if isinstance(extractors, str) else extractors
+    if len(target.shape) == 1:
+        network = Pixels()
+    # Without weights every draw is the same extractor.
+    size = pool if network.trainable or network.bottleneck is not None else 1
+    return tuple(draw_pool(network, target.shape, size=size, seed=seed, device=device))

@@ -1,0 +1,40 @@
+"""Networks, extractors drawn or trained from them, and the features they give."""
+
+from cvxdistill.features.alexnet import AlexNet
+from cvxdistill.features.base import Extractor, Network
+from cvxdistill.features.convnet import ConvNet
+from cvxdistill.features.embedding import embed, embed_batches
+from cvxdistill.features.extractor import draw_extractor, draw_pool, wrap_module
+from cvxdistill.features.initialise import draw_weights
+from cvxdistill.features.lenet import LeNet
+from cvxdistill.features.mlp import MLP
+from cvxdistill.features.pixels import Pixels
+from cvxdistill.features.preprocess import Preprocessing
+from cvxdistill.features.registry import FEATURES, parse_network
+from cvxdistill.features.resnet import ResNet18
+from cvxdistill.features.store import load_extractor, rebuild_extractor, save_extractor
+from cvxdistill.features.train import train_extractor
+
+__all__ = [
+    "FEATURES",
+    "MLP",
+    "AlexNet",
+    "ConvNet",
+    "Extractor",
+    "LeNet",
+    "Network",
+    "Pixels",
+    "Preprocessing",
+    "ResNet18",
+    "draw_extractor",
+    "draw_pool",
+    "draw_weights",
+    "embed",
+    "embed_batches",
+    "load_extractor",
+    "parse_network",
+    "rebuild_extractor",
+    "save_extractor",
+    "train_extractor",
+    "wrap_module",
+]

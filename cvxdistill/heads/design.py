@@ -1,0 +1,102 @@
+"""What every head does to its arguments first: checks, float64, centring, the scale of `l2`."""
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from cvxdistill.checks import check_choice, check_matrix, check_positive
+
+INTERCEPTS = ("free", "penalised", "none")
+L2_SCALES = ("trace", "absolute")
+
+
+def check_options(l2: float | Tensor, l2_scale: str, intercept: str, *, zero: bool) -> None:
+    """Check the hyper-parameters that all heads share; `zero` allows `l2 = 0`.
+
+    Raises:
+        InputError: unknown option, or a negative or non-finite `l2`.
+    """
+    check_choice("l2_scale", l2_scale, L2_SCALES)
+    check_choice("intercept", intercept, INTERCEPTS)
+    check_positive("l2", float(l2.detach() if isinstance(l2, Tensor) else l2), zero=zero)
+
+
+def absolute_penalty(l2: float | Tensor, l2_scale: str, trace: Tensor, rows: int) -> Tensor:
+    """Return `lam` for features with Gram trace `trace (...)` and `rows` examples.
+
+    Example:
+        >>> absolute_penalty(0.5, "trace", torch.tensor(6.0, dtype=torch.float64), 3).item()
+        1.0
+    """
+    value = torch.as_tensor(l2, dtype=torch.float64, device=trace.device)
+    if l2_scale == "absolute":
+        return value.expand(trace.shape)
+    # Features that do not vary have weights zero under any positive penalty, so the scale that
+    # such features lack may be any number.
+    return value * torch.where(trace > 0, trace / rows, 1.0)
+
+
+def seen_by_penalty(features: Tensor, intercept: str) -> tuple[Tensor, Tensor]:
+    """Return features as the penalty sees them, and their mean `(..., 1, d)`, in float64.
+
+    Centred for a free intercept, with a column of ones for a penalised one.
+    """
+    z = features.to(torch.float64)
+    mean = z.mean(-2, keepdim=True)
+    if intercept == "free":
+        return z - mean, mean
+    if intercept == "penalised":
+        return torch.cat([z, z.new_ones(*z.shape[:-1], 1)], dim=-1), mean
+    return z, mean
+
+
+def split_intercept(weights: Tensor, intercept: str, *, dim: int) -> tuple[Tensor, Tensor]:
+    """Part the row of a penalised intercept from the weights; zeros where there is none."""
+    if intercept == "penalised":
+        last = weights.shape[dim] - 1
+        return weights.narrow(dim, 0, last), weights.select(dim, last)
+    return weights, torch.zeros_like(weights.select(dim, 0))
+
+
+def check_pair(features: Tensor, labels: Tensor) -> None:
+    """Check that features and labels are finite matrices with equally many rows.
+
+    Raises:
+        InputError: otherwise.
+    """
+    check_matrix("features", features)
+    check_matrix("labels", labels, rows=features.shape[-2])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RowSpace:
+    """An orthonormal basis of the span of the rows of `Z (m, d)`, where `m < d`.
+
+    A quadratic penalty keeps the weights in that span, so a fit in its coordinates `Z Q (m, r)`,
+    `r = min(m, d)`, is exact and costs what the smaller of `m` and `d` costs.
+
+    Attributes:
+        basis: `Q (d, r)`, or `None` for the whole space.
+        coordinates: `Z Q (m, r)`.
+    """
+
+    basis: Tensor | None
+    coordinates: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor) -> "RowSpace":
+        """Take the basis from a QR of the transpose."""
+        m, d = features.shape
+        if m >= d:
+            return cls(None, features)
+        basis, triangle = torch.linalg.qr(features.mT)
+        return cls(basis, triangle.mT)
+
+    def up(self, weights: Tensor) -> Tensor:
+        """Return weights `(d, C)` of coordinates `(r, C)`."""
+        return weights if self.basis is None else self.basis @ weights
+
+    def down(self, weights: Tensor) -> Tensor:
+        """Return the coordinates `(r, C)` of the part of `weights (d, C)` in the span."""
+        return weights if self.basis is None else self.basis.mT @ weights
