@@ -5,15 +5,11 @@ label scale, base indices, the head. An artefact holds all of it, or it is not w
 """
 
 import dataclasses
-import hashlib
-import json
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
@@ -27,32 +23,25 @@ from cvxdistill.features import (
     rebuild_extractor,
     save_extractor,
 )
+from cvxdistill.features.extractor import GivenModule
 from cvxdistill.files import atomic_folder
-from cvxdistill.heads import HEADS, Head
+from cvxdistill.heads import Head, RidgeHead
+from cvxdistill.manifest import (
+    FORMAT,
+    MANIFEST,
+    TENSORS,
+    BaseRecord,
+    Manifest,
+    check_replaceable,
+    head_from_record,
+    head_record,
+    manifest_text,
+    read_manifest,
+    sha256_of,
+    versions,
+)
 
-FORMAT = "cvxdistill.distilled/1"
 LABEL_KINDS = ("distribution", "scores")
-MANIFEST = "manifest.json"
-TENSORS = "distilled.safetensors"
-
-
-class Manifest(BaseModel):
-    """What `manifest.json` holds; unknown or missing keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: Literal["cvxdistill.distilled/1"]
-    kind: Literal["images", "features"]
-    shape: tuple[int, ...]
-    label_kind: Literal["distribution", "scores"]
-    class_names: tuple[str, ...]
-    base: dict[str, Any]
-    content_hashes: tuple[str, ...]
-    preprocessing: dict[str, Any]
-    head: dict[str, Any]
-    extractors: tuple[dict[str, Any], ...]
-    provenance: dict[str, Any]
-    files: dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,7 +77,7 @@ class Distilled:
     label_kind: str
     class_names: tuple[str, ...]
     preprocessing: Preprocessing = dataclasses.field(default_factory=Preprocessing)
-    head: Head = dataclasses.field(default_factory=HEADS["ridge"])
+    head: Head = dataclasses.field(default_factory=RidgeHead)
     extractors: tuple[Extractor, ...] = ()
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -131,7 +120,7 @@ class Distilled:
                 written.
         """
         folder = Path(folder)
-        _check_replaceable(folder)
+        check_replaceable(folder)
         with atomic_folder(folder) as temporary:
             self._write(temporary)
 
@@ -156,24 +145,24 @@ class Distilled:
             extractors.append(spec)
         manifest = Manifest(
             format=FORMAT,
-            kind="images" if self.examples.ndim == 4 else "features",
+            kind=kind_of(self.examples),
             shape=tuple(self.base.shape),
             label_kind=self.label_kind,  # type: ignore[arg-type]
             class_names=self.class_names,
-            base={
-                "name": self.base.name,
-                "split": self.base.split,
-                "source_split": self.base.source_split,
-                "class_names": list(self.base.class_names),
-            },
+            base=BaseRecord(
+                name=self.base.name,
+                split=self.base.split,
+                source_split=self.base.source_split,
+                class_names=self.base.class_names,
+            ),
             content_hashes=tuple(content_hashes(self.examples)),
             preprocessing=self.preprocessing.record(),
             head=head_record(self.head),
             extractors=tuple(extractors),
             provenance={**self.provenance, "versions": versions()},
-            files={path.name: _sha256(path) for path in sorted(folder.iterdir())},
+            files={path.name: sha256_of(path) for path in sorted(folder.iterdir())},
         )
-        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+        (folder / MANIFEST).write_text(manifest_text(manifest))
 
     @classmethod
     def load(cls, folder: str | Path) -> "Distilled":
@@ -195,20 +184,21 @@ class Distilled:
         kept = {k: v for k, v in tensors.items() if not k.startswith("preprocessing.")}
         if set(kept) != {"examples", "labels", "base_labels", "base_indices"}:
             raise InputError(f"`{folder / TENSORS}` holds other tensors: {sorted(kept)}.")
-        if tuple(kept["examples"].shape[1:]) != manifest.shape:
+        found = tuple(kept["examples"].shape[1:])
+        if found != manifest.shape or kind_of(kept["examples"]) != manifest.kind:
             raise InputError(
-                f"`{folder}`: the manifest says examples of shape {manifest.shape}; got "
-                f"{tuple(kept['examples'].shape[1:])}."
+                f"`{folder}`: the manifest says {manifest.kind} of shape {manifest.shape}; got "
+                f"{kind_of(kept['examples'])} of shape {found}."
             )
         if tuple(content_hashes(kept["examples"])) != manifest.content_hashes:
             raise InputError(f"`{folder}`: the examples do not match their content hashes.")
         base = ImageSet(
             images=kept["examples"],
             labels=kept["base_labels"],
-            class_names=tuple(manifest.base["class_names"]),
-            name=manifest.base["name"],
-            split=manifest.base["split"],
-            source_split=manifest.base["source_split"],
+            class_names=manifest.base.class_names,
+            name=manifest.base.name,
+            split=manifest.base.split,
+            source_split=manifest.base.source_split,
             indices=kept["base_indices"],
         )
         parts = {k.partition(".")[2]: v for k, v in tensors.items() if k not in kept}
@@ -224,111 +214,21 @@ class Distilled:
         )
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of an artefact, and check that its files are the ones it was made with.
-
-    Raises:
-        InputError: no manifest, not one of this format, or a file missing or changed.
-    """
-    path = folder / MANIFEST
-    try:
-        manifest = Manifest.model_validate_json(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"`{folder}` is not a distilled set: `{MANIFEST}` cannot be read. Give a folder that "
-            "`cvxdistill distill` or Distilled.save wrote."
-        ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"`{path}` is not a valid manifest: {where}: {first['msg']}.") from error
-    for name, digest in manifest.files.items():
-        if Path(name).name != name or not (folder / name).is_file():
-            raise InputError(f"`{folder}` lacks `{name}`, which its manifest names.")
-        if _sha256(folder / name) != digest:
-            raise InputError(f"`{folder / name}` was changed after it was written.")
-    if TENSORS not in manifest.files:
-        raise InputError(f"`{path}` does not name `{TENSORS}`.")
-    return manifest
-
-
-def head_record(head: Head) -> dict[str, Any]:
-    """Return a head as JSON-able values: its registered name and its options."""
-    names = [name for name, kind in HEADS.items() if type(head) is kind]
-    fields = dataclasses.fields(head) if dataclasses.is_dataclass(head) else ()
-    options = {field.name: getattr(head, field.name) for field in fields}
-    plain = {k: float(v) if isinstance(v, Tensor) else v for k, v in options.items()}
-    return {"name": names[0] if names else type(head).__name__, "options": plain}
-
-
-def head_from_record(record: Mapping[str, Any]) -> Head:
-    """Restore what `head_record` gave.
-
-    Raises:
-        InputError: an unknown head or options it does not take.
-    """
-    kind = HEADS[check_choice("head", str(record.get("name")), HEADS)]
-    try:
-        return kind(**record.get("options", {}))
-    except TypeError as error:
-        raise InputError(f"the head's options do not fit: {error}.") from error
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that numbers may depend on."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    import numpy
-
-    try:
-        own = version("cvxdistill")
-    except PackageNotFoundError:
-        own = "not installed"
-    return {
-        "cvxdistill": own,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": numpy.__version__,
-    }
+def kind_of(examples: Tensor) -> Literal["images", "features"]:
+    """Return what examples `(m, c, h, w)` or `(m, d)` are."""
+    return "images" if examples.ndim == 4 else "features"
 
 
 def _load_extractors(folder: Path, manifest: Manifest) -> tuple[Extractor, ...]:
     loaded = []
     for spec in manifest.extractors:
+        if str(spec.get("network")).partition(":")[0] == GivenModule.name:
+            continue
         if spec.get("file"):
             extractor = load_extractor(folder / str(spec["file"]))
-            if extractor.fingerprint() != spec["fingerprint"]:
+            if extractor.fingerprint() != spec.get("fingerprint"):
                 raise InputError(f"`{folder / str(spec['file'])}` is another extractor.")
             loaded.append(extractor)
-        elif spec.get("seed") is not None:
+        else:
             loaded.append(rebuild_extractor(spec))
     return tuple(loaded)
-
-
-def _check_replaceable(folder: Path) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InputError(f"`{folder}` is a file; give a folder for the distilled set.")
-    names = {path.name for path in folder.iterdir()}
-    if not names:
-        return
-    try:
-        listed = json.loads((folder / MANIFEST).read_text())
-        ours = {MANIFEST, *listed["files"], *RUN_FILES}
-        known = listed["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        known, ours = False, set()
-    if not known or names - ours:
-        others = ", ".join(sorted(names - ours)[:3]) or MANIFEST
-        raise InputError(
-            f"`{folder}` holds other files ({others}) and is left as it is. Choose a new folder."
-        )
-
-
-# Files that a run puts beside its artefact: replaced together with it.
-RUN_FILES = ("labels.png", "result.json", "evaluation.json")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

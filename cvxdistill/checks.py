@@ -74,7 +74,8 @@ def check_matrix(
             f"`{name}` must be a floating-point matrix; got shape {tuple(value.shape)} and dtype "
             f"{value.dtype}."
         )
-    for what, size, want in (("rows", value.shape[-2], rows), ("columns", value.shape[-1], columns)):
+    sizes = ("rows", value.shape[-2], rows), ("columns", value.shape[-1], columns)
+    for what, size, want in sizes:
         if want is not None and size != want:
             raise InputError(
                 f"`{name}` must have {want} {what}; got {size} (shape {tuple(value.shape)})."
@@ -111,8 +112,11 @@ def check_positive(name: str, value: float, *, zero: bool = False) -> float:
         InputError: otherwise.
     """
     number = float(value)
-    if number != number or number in (float("inf"), float("-inf")) or number < 0 or (
-        number == 0 and not zero
+    if (
+        number != number
+        or number in (float("inf"), float("-inf"))
+        or number < 0
+        or (number == 0 and not zero)
     ):
         bound = "zero or more" if zero else "above zero"
         raise InputError(f"`{name}` must be finite and {bound}; got {value}.")

@@ -15,13 +15,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder that replaces `path` if the block succeeds.
 
     Raises:
-        InputError: the folder does not exist or cannot be written.
+        InputError: the folder does not exist or cannot be written, or `path` is a folder.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"cannot write `{path}`: it is a folder. Choose another name.")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        raise InputError(f"cannot write `{path}`: {error.strerror}. Choose another place.") from error
+        raise _unwritable(path, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -40,26 +42,36 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     An existing folder is replaced only then, and is kept whole until the new one is complete.
 
     Raises:
-        InputError: the parent cannot be written.
+        InputError: the parent cannot be written, or `path` is a file.
     """
     path = Path(path)
+    if path.is_file():
+        raise InputError(f"cannot write a folder `{path}`: it is a file. Choose another name.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
-        raise InputError(f"cannot write `{path}`: {error.strerror}. Choose another place.") from error
+        raise _unwritable(path, error) from error
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         if path.exists():
             retired = temporary.with_name(temporary.name + ".old")
             os.replace(path, retired)
-            os.replace(temporary, path)
+            try:
+                os.replace(temporary, path)
+            except OSError:
+                os.replace(retired, path)
+                raise
             shutil.rmtree(retired)
         else:
             os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(f"cannot write `{path}`: {error.strerror}. Choose another place.")
 
 
 def _umask() -> int:

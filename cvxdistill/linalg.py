@@ -5,7 +5,7 @@ Normal equations square the condition number. Everything here therefore works wi
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ class QuadraticRoot:
     Attributes:
         factor: `(p, q)` float64, with `factor' factor` the normal matrix.
         rhs: `(p, C)` float64.
-        residual: what no `V` can remove, a sum of squares.
+        residual: a sum of squares that does not depend on `V`.
         rank: numerical rank of `factor`.
     """
 
@@ -156,6 +156,38 @@ def least_squares(matrix: Tensor, rhs: Tensor, *, weight: float = 0.0) -> LeastS
     solution = right.mT @ (shrunk[:, None] * (left.mT @ rhs))
     condition = float(values[0] / values[-1]) if len(values) else float("inf")
     return LeastSquares(solution, rank=len(values), condition=condition)
+
+
+def solve_symmetric(matrix: Tensor) -> Callable[[Tensor], Tensor]:
+    """Factorise a symmetric, perhaps indefinite or singular matrix; return the map `b -> A^+ b`.
+
+    Rows and columns are scaled to entries of at most one (Ruiz 2001). LU where that solves a
+    probe; otherwise the eigendecomposition of the scaled matrix without its numerical null space.
+
+    Args:
+        matrix: `(q, q)` float64.
+
+    Example:
+        >>> A = torch.tensor([[0.0, 2.0], [2.0, 0.0]], dtype=torch.float64)
+        >>> solve_symmetric(A)(torch.tensor([2.0, 4.0], dtype=torch.float64)).tolist()
+        [2.0, 1.0]
+    """
+    scale = matrix.new_ones(len(matrix))
+    for _ in range(3):
+        largest = (scale[:, None] * matrix * scale).abs().amax(1)
+        scale = scale / torch.where(largest > 0, largest, 1.0).sqrt()
+    scaled = scale[:, None] * matrix * scale
+    factor, pivots, info = torch.linalg.lu_factor_ex(scaled)
+    if int(info) == 0:
+        diagonal = factor.diagonal().abs()
+        if float(diagonal.min()) > 1e-12 * float(diagonal.max()):
+            return lambda rhs: (
+                scale * torch.linalg.lu_solve(factor, pivots, (scale * rhs)[:, None]).squeeze(1)
+            )
+    values, vectors = torch.linalg.eigh(scaled)
+    kept = values.abs() > _cutoff(values.abs(), scaled.shape) * 1e2
+    values, vectors = values[kept], vectors[:, kept]
+    return lambda rhs: scale * (vectors @ ((vectors.mT @ (scale * rhs)) / values))
 
 
 def matrix_rank(matrix: Tensor) -> int:

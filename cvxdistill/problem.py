@@ -21,12 +21,29 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from cvxdistill.certificate import Certificate
 from cvxdistill.checks import check_matrix, check_positive
 from cvxdistill.errors import IncompatibleError, InputError, SolveError
-from cvxdistill.heads import Head, LabelLinearHead, LabelMap, Target, TargetRoot
+from cvxdistill.heads import (
+    Head,
+    KernelMap,
+    LabelLinearHead,
+    LabelRoot,
+    LabelTransfer,
+    Target,
+)
 from cvxdistill.labels import LabelConstraint, LabelLoss
 from cvxdistill.linalg import matrix_rank
 from cvxdistill.statistics import TargetStatistics
+
+__all__ = [
+    "Certificate",
+    "LabelProblem",
+    "LabelSolution",
+    "LabelSolver",
+    "Status",
+    "TargetKind",
+]
 
 
 class Status(enum.Enum):
@@ -38,59 +55,17 @@ class Status(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
-class Certificate:
-    r"""How far solved labels are from the full-data head, and from the best labels.
+class TargetKind:
+    """What is known of the targets, for solvers to match.
 
     Attributes:
-        objective: the label objective without the prior, a mean over extractors and target.
-        full_objective: the same at the full-data heads, which no labels can go below.
-        relative_gap: `(objective - full_objective)` as a share of what the full-data heads explain
-            over a constant prediction: 0 is lossless, 1 is no better than a constant.
-        rank: numerical rank of the base features of all extractors side by side, with a column of
-            ones where the head has an intercept.
-        full_rank: the rank at which lossless labels exist for any target.
-        optimality: norm of the gradient of the objective in the labels, relative to its norm at
-            zero labels; 0 is optimal.
+        examples: features and labels of every target are at hand, not moments alone.
     """
 
-    objective: float
-    full_objective: float
-    relative_gap: float
-    rank: int
-    full_rank: int
-    optimality: float
+    examples: bool
 
-    # A gap of 1e-12 is a relative error of 1e-6 in the weights, measured by the target's features.
-    LOSSLESS: ClassVar[float] = 1e-12
-
-    @property
-    def lossless(self) -> bool:
-        """Whether the labels reproduce the full-data head to 1e-6 relative in its predictions."""
-        return self.relative_gap <= self.LOSSLESS
-
-    @property
-    def rank_deficit(self) -> int:
-        """How much rank the base features lack for lossless labels to any target."""
-        return max(self.full_rank - self.rank, 0)
-
-    def __str__(self) -> str:
-        if self.lossless:
-            return f"lossless: the labels reproduce the full-data head (gap {self.relative_gap:.1e})"
-        short = (
-            f"; rank {self.rank} of {self.full_rank}, short by {self.rank_deficit}"
-            if self.rank_deficit
-            else ""
-        )
-        kept = 100 * (1 - self.relative_gap)
-        return f"keeps {kept:.2f} % of what the full-data head explains{short}"
-
-    def record(self) -> dict[str, float | int | bool]:
-        """Return the certificate as JSON-able values."""
-        return {
-            **dataclasses.asdict(self),
-            "rank_deficit": self.rank_deficit,
-            "lossless": self.lossless,
-        }
+    def __repr__(self) -> str:
+        return "(features, labels)" if self.examples else "a set of moments (TargetStatistics)"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -178,8 +153,9 @@ class LabelProblem:
                 "`prior` and a positive `prior_weight` go together; got "
                 f"{'no prior' if self.prior is None else 'a prior'} and weight {self.prior_weight}."
             )
+        classes = self.num_classes
         if self.prior is not None:
-            check_matrix("prior", self.prior, rows=m, columns=self.num_classes)
+            check_matrix("prior", self.prior, rows=m, columns=classes)
 
     @property
     def num_examples(self) -> int:
@@ -189,25 +165,39 @@ class LabelProblem:
     @cached_property
     def num_classes(self) -> int:
         """Number of label columns `C`."""
-        target = self.targets[0]
-        if isinstance(target, TargetStatistics):
-            return target.num_classes
-        labels = target[1]
-        return labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
+        seen, fixed = [], []
+        for target in self.targets:
+            if isinstance(target, TargetStatistics):
+                fixed.append(target.num_classes)
+            elif target[1].ndim == 2:
+                fixed.append(target[1].shape[1])
+            else:
+                seen.append(int(target[1].max()) + 1)
+        if len(set(fixed)) > 1:
+            raise InputError(f"targets must agree in the number of classes; got {fixed}.")
+        if fixed:
+            return fixed[0]
+        # A part of the data may lack the last classes, of which a prior knows.
+        return max(seen) if self.prior is None else max(*seen, self.prior.shape[1])
+
+    @property
+    def target(self) -> TargetKind:
+        """What is known of the targets."""
+        return TargetKind(not any(isinstance(t, TargetStatistics) for t in self.targets))
 
     @cached_property
-    def label_maps(self) -> tuple[LabelMap, ...]:
-        """The linear maps from labels to head weights, one an extractor."""
+    def label_maps(self) -> tuple[LabelTransfer, ...]:
+        """The linear maps from labels to predictions, one an extractor."""
         head = self._linear_head()
         return tuple(head.factor(base.detach().to(torch.float64)) for base in self.base_features)
 
     @cached_property
-    def target_roots(self) -> tuple[TargetRoot, ...]:
-        """The squared errors on the target as functions of head weights, one an extractor."""
+    def label_roots(self) -> tuple[LabelRoot, ...]:
+        """The squared errors on the target as functions of the labels, one an extractor."""
         head = self._linear_head()
         return tuple(
-            head.target_root(self._coded(target), target_l2=self.target_l2)
-            for target in self.targets
+            head.label_root(mapped, self._coded(target), target_l2=self.target_l2)
+            for mapped, target in zip(self.label_maps, self.targets, strict=True)
         )
 
     def _linear_head(self) -> LabelLinearHead:
@@ -221,13 +211,21 @@ class LabelProblem:
         return features, self.loss.code(labels, num_classes=self.num_classes)
 
     @cached_property
-    def base_rank(self) -> tuple[int, int]:
-        """Rank of all extractors' base features side by side, and the rank that is enough."""
+    def base_rank(self) -> tuple[int, int | None]:
+        """Rank of all extractors' base features side by side, and the rank that is enough.
+
+        A kernel's features are counted by its Gram matrix; no finite rank is enough for them.
+        """
         has_intercept = getattr(self.head, "intercept", "none") != "none"
+        ones = self.base_features[0].new_ones(self.num_examples, 1, dtype=torch.float64)
+        if not self.head.finite_weights:
+            gram = sum(
+                (mapped.gram for mapped in self.label_maps if isinstance(mapped, KernelMap)),
+                start=ones @ ones.mT * float(has_intercept),
+            )
+            return matrix_rank(gram), None
         columns = [base.detach().to(torch.float64) for base in self.base_features]
-        if has_intercept:
-            columns.append(columns[0].new_ones(self.num_examples, 1))
-        stacked = torch.cat(columns, dim=1)
+        stacked = torch.cat([*columns, ones] if has_intercept else columns, dim=1)
         return matrix_rank(stacked), stacked.shape[1]
 
 

@@ -10,5 +10,5 @@ class Progress(Protocol):
         """Say that `done` of `total` units of `stage` are finished."""
 
 
-def silent(stage: str, done: int, total: int) -> None:  # noqa: ARG001
+def silent(stage: str, done: int, total: int) -> None:
     """Report to nobody: the default everywhere."""

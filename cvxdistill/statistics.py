@@ -134,6 +134,8 @@ class TargetStatistics:
     def _code(self, labels: Tensor) -> Tensor:
         if labels.is_floating_point():
             check_matrix("labels", labels, columns=self.num_classes)
+            if labels.ndim != 2:
+                raise InputError(f"`labels` must be (n, C); got shape {tuple(labels.shape)}.")
             return labels.detach().to(self.device, torch.float64)
         classes = check_class_labels("labels", labels, num_classes=self.num_classes)
         one_hot = torch.nn.functional.one_hot(classes, self.num_classes)
@@ -216,14 +218,17 @@ class TargetStatistics:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError, json.JSONDecodeError) as error:
             raise InputError(f"`{path}` is not a readable statistics file: {error}.") from error
+        about = about if isinstance(about, dict) else {}
         if about.get("format") != FORMAT or set(tensors) != set(_TENSORS):
             raise InputError(
                 f"`{path}` must be a file of format {FORMAT}; got {about.get('format')!r} with "
                 f"tensors {sorted(tensors)}. Write it with TargetStatistics.save."
             )
-        d, c = len(tensors["feature_mean"]), len(tensors["label_mean"])
-        loaded = cls(d, c)
-        loaded.count = int(about["count"])
+        loaded = cls(tensors["feature_mean"].numel(), tensors["label_mean"].numel())
+        count = str(about.get("count"))
+        if not count.isdecimal():
+            raise InputError(f"`{path}`: the count must be a whole number; got {count!r}.")
+        loaded.count = int(count)
         for name, value in tensors.items():
             expected = getattr(loaded, name)
             if value.shape != expected.shape or value.dtype != torch.float64:
@@ -234,4 +239,16 @@ class TargetStatistics:
             if not bool(torch.isfinite(value).all()):
                 raise InputError(f"`{path}`: `{name}` holds NaN or infinite entries.")
             setattr(loaded, name, value)
-        return loaded
+        return loaded._checked(path)
+
+    def _checked(self, path: str | Path) -> "TargetStatistics":
+        """Return these moments if count and means belong together."""
+        # Equal but for rounding, and for the constant that `shifted_labels` adds to every column.
+        excess = self.label_mean * self.count - self.class_counts
+        size = self.class_counts.abs().max() + (self.count * self.label_scatter.trace()).sqrt()
+        if float((excess - excess.mean()).abs().max()) > 1e-9 * float(size):
+            raise InputError(
+                f"`{path}`: count, label mean and class counts contradict one another; got "
+                f"{self.count} examples and class counts {self.class_counts.tolist()}."
+            )
+        return self

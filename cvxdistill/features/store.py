@@ -1,8 +1,6 @@
 """Extractors in files, and extractors drawn again from what an artefact recorded."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from cvxdistill.errors import InputError
 from cvxdistill.features.base import Extractor
 from cvxdistill.features.extractor import GivenModule, draw_from_seed
 from cvxdistill.features.registry import parse_network
+from cvxdistill.files import atomic_file
 
 _FORMAT = "cvxdistill-extractor-1"
 _REDRAW = "Draw or train a new extractor and solve the labels again."
@@ -46,23 +45,14 @@ def save_extractor(extractor: Extractor, path: Path | str) -> None:
             f"`{extractor.network}` is a module from outside the package and has no recipe to "
             "load it with. Save its state_dict yourself and wrap the module again."
         )
-    path = Path(path)
     tensors = {
         key: value.detach().cpu().contiguous()
         for key, value in extractor.module.state_dict().items()
     }
     metadata = {"format": _FORMAT, "spec": json.dumps(extractor.spec())}
     try:
-        # In the same folder, because os.replace is atomic within one file system only.
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        try:
+        with atomic_file(Path(path)) as temporary:
             save_file(tensors, temporary, metadata=metadata)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
     except (OSError, SafetensorError) as error:
         raise InputError(f"the extractor cannot be written to `{path}`: {error}.") from error
 

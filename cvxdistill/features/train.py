@@ -120,7 +120,7 @@ def _descend(
         images = preprocessing(data.images[picked].to(device))
         loss = nn.functional.cross_entropy(model(images), data.labels[picked].to(device))
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         losses.append(loss.detach())
         progress("train", len(losses), len(rates))

@@ -1,22 +1,47 @@
 """Heads by name."""
 
 from cvxdistill.heads.base import Head, LabelLinearHead
-from cvxdistill.heads.fit import LabelMap, LinearFit
+from cvxdistill.heads.conditioning import Conditioning, conditioning
+from cvxdistill.heads.cvxpy_head import CvxpyHead
+from cvxdistill.heads.fit import HeadFit, LabelMap, LabelTransfer, LinearFit
+from cvxdistill.heads.kernel_ridge import KernelFit, KernelMap, KernelRidgeHead
+from cvxdistill.heads.label_root import LabelRoot
+from cvxdistill.heads.logistic import LogisticHead
+from cvxdistill.heads.paths import RidgePath, full_data_path, ridge_path
 from cvxdistill.heads.ridge import RidgeHead
+from cvxdistill.heads.svm import SVMHead
 from cvxdistill.heads.target import Target, TargetRoot, stack
 
 HEADS: dict[str, type[Head]] = {
+    "cvxpy": CvxpyHead,
+    "kernel-ridge": KernelRidgeHead,
+    "logistic": LogisticHead,
     "ridge": RidgeHead,
+    "svm": SVMHead,
 }
 
 __all__ = [
     "HEADS",
+    "Conditioning",
+    "CvxpyHead",
     "Head",
+    "HeadFit",
+    "KernelFit",
+    "KernelMap",
+    "KernelRidgeHead",
     "LabelLinearHead",
     "LabelMap",
+    "LabelRoot",
+    "LabelTransfer",
     "LinearFit",
+    "LogisticHead",
     "RidgeHead",
+    "RidgePath",
+    "SVMHead",
     "Target",
     "TargetRoot",
+    "conditioning",
+    "full_data_path",
+    "ridge_path",
     "stack",
 ]

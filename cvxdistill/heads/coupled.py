@@ -3,12 +3,13 @@ r"""Newton systems of heads whose classes are coupled example by example.
 Multinomial logistic regression and the interior-point steps of the Crammer-Singer machine have
 Hessians of one form, in unknowns `V (q, C)`:
 
-    H = sum_i x_i x_i' (x) (diag(a_i) - u_i u_i')  +  diag(penalty) (x) I  +  tie e e' (x) 1 1',
+    H = sum_i x_i x_i' (x) L(u_i)  +  diag(penalty) (x) I  +  tie e e' (x) 1 1',
+    L(u) = diag(u sum u) - u u',
 
-with `x_i` the rows of the design and `e` the place of an intercept that is not penalised. Such an
-intercept is determined up to a constant over the classes; the last term adds
-`tie/2 (sum_c b_c)^2` to the objective, which is zero at the optimum of least norm, so it fixes the
-constant without moving anything else.
+with `x_i` the rows of the design, `L(u)` the Laplacian of a graph over the classes with weights
+`u_c u_e`, and `e` the place of an intercept that is not penalised. Such an intercept is determined
+up to a constant over the classes; the last term adds `tie/2 (sum_c b_c)^2` to the objective, which
+is zero at the optimum of least norm, so it fixes the constant without moving anything else.
 """
 
 import dataclasses
@@ -68,45 +69,49 @@ class CoupledHessian:
 
     Attributes:
         parts: what does not change from step to step.
-        diagonal: `a (m, C)`.
-        outer: `u (m, C)`.
+        weights: `u (m, C)`, zero or more.
+        own: the diagonals of the Laplacians, `(m, C)`.
         factor: Cholesky factors, of the whole matrix or of its class blocks.
         direct: which of the two.
     """
 
     parts: Coupled
-    diagonal: Tensor
-    outer: Tensor
+    weights: Tensor
+    own: Tensor
     factor: Tensor
     direct: bool
 
     @classmethod
-    def at(cls, parts: Coupled, diagonal: Tensor, outer: Tensor) -> "CoupledHessian":
-        """Factorise at `diagonal`, `outer (m, C)`.
+    def at(cls, parts: Coupled, weights: Tensor) -> "CoupledHessian":
+        """Factorise at `weights (m, C)`.
 
         Raises:
             SolveError: not positive definite, even with the last jitter of the ladder.
         """
-        classes, q = diagonal.shape[1], parts.design.shape[1]
-        direct = classes * q <= DIRECT_LIMIT
-        weights = diagonal if direct else diagonal - outer.square()
-        blocks = parts.design.mT @ (weights.mT[:, :, None] * parts.design)
+        classes, q = weights.shape[1], parts.design.shape[1]
+        own = weights * _sum_of_others(weights)
+        blocks = parts.design.mT @ (own.mT[:, :, None] * parts.design)
         blocks.diagonal(dim1=-2, dim2=-1).add_(parts.penalty)
-        if not direct:
-            blocks[:, -1, -1] += parts.tie
-            return cls(parts, diagonal, outer, _cholesky(blocks), direct)
-        wide = (outer[:, :, None] * parts.design[:, None, :]).reshape(len(diagonal), -1)
+        if classes * q > DIRECT_LIMIT:
+            if parts.tie:
+                blocks[:, -1, -1] += parts.tie
+            return cls(parts, weights, own, _cholesky(blocks), direct=False)
+        wide = (weights[:, :, None] * parts.design[:, None, :]).reshape(len(weights), -1)
         matrix = (wide.mT @ wide).neg_().view(classes, q, classes, q)
         index = torch.arange(classes, device=matrix.device)
-        matrix[index, :, index, :] += blocks
+        matrix[index, :, index, :] = blocks
         if parts.tie:
             matrix[:, -1, :, -1] += parts.tie
-        return cls(parts, diagonal, outer, _cholesky(matrix.view(classes * q, -1)), direct)
+        return cls(parts, weights, own, _cholesky(matrix.view(classes * q, -1)), direct=True)
 
     def apply(self, unknown: Tensor) -> Tensor:
         """Return `H V (q, C)`."""
         moved = self.parts.design @ unknown
-        inner = self.diagonal * moved - self.outer * (self.outer * moved).sum(1, keepdim=True)
+        # A Laplacian does not see a constant; taken off at the heaviest class, it leaves sums
+        # without cancellation.
+        moved = moved - moved.gather(1, self.weights.argmax(1, keepdim=True))
+        pull = self.weights * moved
+        inner = self.own * moved - self.weights * (pull.sum(1, keepdim=True) - pull)
         return self.parts.design.mT @ inner + self.parts.smooth_gradient(unknown)
 
     def __call__(self, rhs: Tensor) -> Tensor:
@@ -158,8 +163,16 @@ def _cholesky(matrix: Tensor) -> Tensor:
             matrix = matrix + (jitter * mean)[..., None, None] * eye
         factor, info = torch.linalg.cholesky_ex(matrix)
         if not bool(info.any()):
-            return factor
+            lower: Tensor = factor
+            return lower
     raise SolveError(
         "a Newton system is numerically singular (mean diagonal "
         f"{float(mean.mean()):.1e}). Raise `l2`, or rescale the features."
     )
+
+
+def _sum_of_others(weights: Tensor) -> Tensor:
+    """Return `sum_{e != c} u_e`, to full relative precision where one class dominates."""
+    top = weights.argmax(1, keepdim=True)
+    others = weights.sum(1, keepdim=True) - weights
+    return others.scatter(1, top, weights.scatter(1, top, 0.0).sum(1, keepdim=True))

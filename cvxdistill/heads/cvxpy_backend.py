@@ -2,7 +2,7 @@
 
 The only module that knows the inner names of cvxpylayers and diffcp. cvxpylayers' own route drops
 the status of CLARABEL, so that an infeasible problem returns numbers; its documented extension
-point, a `SolverInterface`, hands over the cone program instead, and what comes back is checked here.
+point, a `SolverInterface`, hands over the cone program instead, and the answer is checked here.
 """
 
 import dataclasses
@@ -24,10 +24,14 @@ from cvxdistill.heads.cvxpy_check import ConeProgram, Residuals, cone_residuals
 # process-wide: one solve at a time.
 SOLVE_LOCK = threading.RLock()
 
-# Tight enough that central differences of the solution have five correct digits.
-DEFAULT_OPTIONS: dict[str, dict[str, Any]] = {
-    "CLARABEL": {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11, "max_iter": 200},
-    "SCS": {"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 20_000},
+# Tight first, so that central differences of the solution have five correct digits. CLARABEL may
+# stall on the way to 1e-11 and hand back less than it had at its own 1e-8: hence a second try.
+DEFAULT_OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
+    "CLARABEL": tuple(
+        {"tol_gap_abs": tol, "tol_gap_rel": tol, "tol_feas": tol, "max_iter": 200}
+        for tol in (1e-11, 1e-8)
+    ),
+    "SCS": ({"eps_abs": 1e-9, "eps_rel": 1e-9, "max_iters": 20_000},),
 }
 
 # Above this size of the derivative's linear system, dense least squares takes seconds and grows
@@ -81,8 +85,12 @@ class CheckedConeSolver(SolverInterface):  # type: ignore[misc]
         derivative: str,
         tolerance: float,
     ) -> None:
-        self.solvers = solvers
-        self.options = {name: {**DEFAULT_OPTIONS[name], **options.get(name, {})} for name in solvers}
+        self.attempts: list[tuple[str, dict[str, Any]]] = []
+        for name in solvers:
+            for defaults in DEFAULT_OPTIONS[name]:
+                attempt = (name, {**defaults, **options.get(name, {})})
+                if attempt not in self.attempts:
+                    self.attempts.append(attempt)
         self.derivative = derivative
         self.tolerance = tolerance
         self.solved: list[SolvedCone] = []
@@ -94,9 +102,9 @@ class CheckedConeSolver(SolverInterface):  # type: ignore[misc]
 
     def solve_numpy(
         self,
-        P: np.ndarray | None,  # noqa: N803, ARG002
+        P: np.ndarray | None,  # noqa: ARG002
         q: np.ndarray,
-        A: np.ndarray,  # noqa: N803
+        A: np.ndarray,
         dims: Any,
         solver_args: Any,  # noqa: ARG002
         needs_grad: bool,
@@ -111,8 +119,8 @@ class CheckedConeSolver(SolverInterface):  # type: ignore[misc]
             -joint[:, :-1], joint[:, -1].toarray().ravel(), q[:-1].copy(), dims_to_solver_dict(dims)
         )
         reports: list[str] = []
-        for solver in self.solvers:
-            result, report = self._attempt(solver, program, needs_grad)
+        for solver, options in self.attempts:
+            result, report = self._attempt(solver, options, program, needs_grad)
             if result is None:
                 reports.append(report)
                 if any(word in report.lower() for word in _NO_SOLUTION):
@@ -163,11 +171,13 @@ class CheckedConeSolver(SolverInterface):  # type: ignore[misc]
         return None, linear, joint
 
     def _attempt(
-        self, solver: str, program: ConeProgram, needs_grad: bool
+        self, solver: str, options: dict[str, Any], program: ConeProgram, needs_grad: bool
     ) -> tuple[dict[str, Any] | None, str]:
         """Return an accepted result, or `None` with a report of what went wrong."""
         try:
-            result = self._call(solver, program, needs_grad)
+            result = self._call({"solve_method": solver, **options}, program, needs_grad)
+        except diffcp.SolverError as error:
+            return None, f"{solver}: status `{str(error).rpartition('status ')[2]}`"
         except BaseException as error:
             # A panic in a Rust solver is no Exception; interrupts are not ours to swallow.
             if not isinstance(error, Exception) and not _is_panic(error):
@@ -184,16 +194,19 @@ class CheckedConeSolver(SolverInterface):  # type: ignore[misc]
         result["residuals"] = residuals
         return result, said
 
-    def _call(self, solver: str, program: ConeProgram, needs_grad: bool) -> dict[str, Any]:
+    def _call(
+        self, options: dict[str, Any], program: ConeProgram, needs_grad: bool
+    ) -> dict[str, Any]:
         arguments = (program.A.copy(), program.b, program.c, program.cones)
         with warnings.catch_warnings():
             # The status says the same, and is judged above.
             warnings.filterwarnings("ignore", message=r"Solved/Inaccurate\.")
-            options = {"solve_method": solver, **self.options[solver]}
             if not needs_grad:
                 return dict(diffcp.solve_internal(*arguments, raise_on_error=False, **options))
             return dict(
-                diffcp.solve_and_derivative_internal(*arguments, mode=self._mode(program), **options)
+                diffcp.solve_and_derivative_internal(
+                    *arguments, mode=self._mode(program), **options
+                )
             )
 
     def _mode(self, program: ConeProgram) -> str:

@@ -113,8 +113,8 @@ def check_own_problem(
         )
     # All solvers stop at an absolute gap. Where the whole objective is smaller than it, any
     # answer passes; zero labels, whose objective is zero at zero weights, are no such case.
-    natural = max(abs(objective), abs(at_zero)) if np.isfinite(at_zero) else 1.0
-    if natural > 0 and gap * (1 + abs(objective)) > 1e-3 * natural:
+    natural = max(abs(objective), abs(at_zero))
+    if np.isfinite(at_zero) and at_zero != 0 and gap * (1 + abs(objective)) > 1e-3 * natural:
         raise SolveError(
             f"expected an objective that the solver can see; it is of size {natural:.1e} with a "
             f"duality gap of {gap * (1 + abs(objective)):.1e}. Scale features and labels towards 1."
@@ -146,8 +146,8 @@ def check_gradient(
     if message is None:
         return
     advice = (
-        ' Use derivative="dense", raise `l2`, add a strongly convex term, or choose a head with its '
-        'own gradient; `gradient_check="warn"` or `"off"` goes on regardless.'
+        ' Use derivative="dense", raise `l2`, add a strongly convex term, or choose a head with '
+        'its own gradient; `gradient_check="warn"` or `"off"` goes on regardless.'
     )
     if action == "refuse":
         raise SolveError(message + advice)
@@ -185,8 +185,8 @@ def _compare_gradient(
             error, found, h = min(tried)
             return (
                 f"expected a gradient in the labels within {tolerance:.0e} of central differences; "
-                f"got {claimed:.6g} where differences with step {h:.1e} say {found:.6g}, a relative "
-                f"error of {error:.1e}."
+                f"got {claimed:.6g} where differences with step {h:.1e} say {found:.6g}, a "
+                f"relative error of {error:.1e}."
             )
     return None
 

@@ -27,6 +27,9 @@ L2_SCALES = ("trace", "absolute")
 # gigabytes and minutes.
 PRODUCT_LIMIT = 100_000
 
+# Below this size, answers were wrong without a sign of it in any residual.
+SMALLEST_COLUMN = 1e-4
+
 
 class LayerCache:
     """The last few layers, built on demand; a copy or a pickle of it starts empty."""
@@ -106,7 +109,9 @@ class CvxpyHead(Head):
     l2: float | Tensor = 1e-3
     l2_scale: str = "trace"
     solvers: tuple[str, ...] = SOLVERS
-    solver_options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    solver_options: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+        default_factory=dict, hash=False
+    )
     derivative: str = "auto"
     tolerance: float = 1e-6
     gradient_check: str = "refuse"
@@ -124,7 +129,7 @@ class CvxpyHead(Head):
                 "`factory` must be a function (features, labels, l2) -> ConvexFit; got "
                 f"{type(self.factory).__name__}. Pass the function, not the problem it makes."
             )
-        if isinstance(self.solvers, str) or not self.solvers:
+        if not isinstance(self.solvers, tuple) or not self.solvers:
             raise InputError(
                 f"`solvers` must be a tuple of names, as in ('CLARABEL',); got {self.solvers!r}."
             )
@@ -133,7 +138,8 @@ class CvxpyHead(Head):
         check_choice("l2_scale", self.l2_scale, L2_SCALES)
         check_choice("derivative", self.derivative, DERIVATIVES)
         check_choice("gradient_check", self.gradient_check, GRADIENT_CHECKS)
-        check_positive("l2", float(self.l2), zero=True)
+        l2 = self.l2.detach() if isinstance(self.l2, Tensor) else self.l2
+        check_positive("l2", float(l2), zero=True)
         check_positive("tolerance", self.tolerance)
         check_positive("gradient_tolerance", self.gradient_tolerance)
         check_positive("max_layers", self.max_layers)
@@ -149,7 +155,7 @@ class CvxpyHead(Head):
         """
         check_matrix("features", features)
         check_matrix("labels", labels, rows=features.shape[-2])
-        batch = torch.broadcast_shapes(features.shape[:-2], labels.shape[:-2])
+        batch = _common_batch(features, labels)
         z = features.to("cpu", torch.float64)
         y = labels.to("cpu", torch.float64)
         if not batch:
@@ -159,8 +165,8 @@ class CvxpyHead(Head):
             if z.ndim > 2:
                 z = z.expand(*batch, *z.shape[-2:]).flatten(0, -3)
             weights, intercept = self._fit(z, y)
-            weights = weights.unflatten(0, batch)
-            intercept = intercept.unflatten(0, batch)
+            weights = weights.reshape(*batch, *weights.shape[1:])
+            intercept = intercept.reshape(*batch, *intercept.shape[1:])
         weights, intercept = _FirstOrder.apply(weights, intercept)
         return LinearFit(
             weights.to(features.device, features.dtype),
@@ -181,7 +187,9 @@ class CvxpyHead(Head):
             return self._solve(self._layer(z, y, None), z, y)
         if z.ndim == 2:
             return self._solve(self._layer(z, y, z), z, y)
-        fits = [self._solve(self._layer(one, y, one), one, own) for one, own in zip(z, y, strict=True)]
+        fits = [
+            self._solve(self._layer(one, own, one), one, own) for one, own in zip(z, y, strict=True)
+        ]
         weights, intercepts = zip(*fits, strict=True)
         return torch.stack(weights), torch.stack(intercepts)
 
@@ -189,9 +197,10 @@ class CvxpyHead(Head):
         l2 = torch.as_tensor(self.l2, dtype=torch.float64, device="cpu")
         if l2.requires_grad and not layer.uses_l2:
             raise InputError("`l2` has a gradient, but the factory's problem does not use it.")
+        seen = z - z.mean(-2, keepdim=True) if layer.has_intercept else z
         if self.l2_scale == "trace":
-            seen = z - z.mean(-2, keepdim=True) if layer.has_intercept else z
             l2 = l2 * seen.square().sum((-2, -1)) / z.shape[-2]
+        _check_scale(seen.detach(), l2.detach() if layer.uses_l2 else torch.zeros(()))
         given = None if layer.constant_features else z
         needs_grad = z.requires_grad or y.requires_grad or l2.requires_grad
         if self.gradient_check != "off" and needs_grad and torch.is_grad_enabled():
@@ -226,15 +235,45 @@ class CvxpyHead(Head):
         return self._cache.get((*shape, digest), build, self.max_layers)
 
 
+def _common_batch(features: Tensor, labels: Tensor) -> tuple[int, ...]:
+    """Return the leading dimensions to which both are expanded."""
+    ours, theirs = features.shape[:-2], labels.shape[:-2]
+    try:
+        return tuple(torch.broadcast_shapes(ours, theirs))
+    except RuntimeError as error:
+        raise InputError(
+            "leading dimensions of `features` and `labels` must agree or be 1; got "
+            f"{tuple(ours)} and {tuple(theirs)}."
+        ) from error
+
+
+def _check_scale(seen: Tensor, lam: Tensor) -> None:
+    """Refuse feature columns whose weights would be larger than a cone solver can find.
+
+    Such weights leave no trace in the residuals: the solver's answer is a constant prediction
+    that looks optimal. A penalty above the column's sum of squares makes the weight small.
+    """
+    size = seen.abs().amax(-2)
+    hidden = (size > 0) & (size < SMALLEST_COLUMN)
+    hidden &= seen.square().sum(-2) > lam[..., None]
+    if bool(hidden.any()):
+        column = int(hidden.nonzero()[0, -1])
+        raise InputError(
+            f"feature columns must vary by {SMALLEST_COLUMN} or more, or be penalised; got "
+            f"{int(hidden.sum())} ill-scaled ones, the first column {column} of size "
+            f"{float(size[hidden][0]):.1e}. Scale the features towards 1, or raise `l2`."
+        )
+
+
 class _FirstOrder(torch.autograd.Function):
     """The identity, once differentiable: asked for a graph of its gradient, it says so."""
 
     @staticmethod
-    def forward(ctx: Any, *values: Tensor) -> tuple[Tensor, ...]:
+    def forward(_ctx: Any, *values: Tensor) -> tuple[Tensor, ...]:
         return tuple(value.view_as(value) for value in values)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+    def backward(_ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         if torch.is_grad_enabled():
             raise IncompatibleError(
                 "CvxpyHead is differentiable once; a gradient was asked for with "

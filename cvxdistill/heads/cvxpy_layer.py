@@ -150,7 +150,8 @@ class FitLayer:
         for index, (solved, objective) in enumerate(
             zip(self._solver.solved, self._solver.objectives, strict=True)
         ):
-            given = zip((self._features, self._labels, self._l2), (features, labels, l2), strict=True)
+            own = (self._features, self._labels, self._l2)
+            given = zip(own, (features, labels, l2), strict=True)
             for parameter, value in given:
                 if value is not None:
                     one = value[index] if value.ndim > len(parameter.shape) else value
@@ -175,7 +176,7 @@ def _check_fit(fit: object, shape: tuple[int, int, int]) -> None:
             "ConvexFit(problem, weights=..., intercept=...)."
         )
     _, d, classes = shape
-    wanted = [("weights", fit.weights, (d, classes))]
+    wanted: list[tuple[str, Any, tuple[int, ...]]] = [("weights", fit.weights, (d, classes))]
     if fit.intercept is not None:
         wanted.append(("intercept", fit.intercept, (classes,)))
     known = {variable.id for variable in fit.problem.variables()}

@@ -112,7 +112,8 @@ def logistic(features: Any, labels: Any, l2: Any) -> ConvexFit:
 
     An example of the split that makes a product of two parameters DPP: the scores `S = Z W + 1 b'`
     are variables, tied by a constraint, so that labels meet variables only. The intercepts sum to
-    zero, since a common shift changes no probability.
+    zero, since a common shift changes no probability. Rows of labels are meant to sum to one: a
+    row's weight times its log-sum-exp would be a product that is not DPP.
     [LogisticHead][cvxdistill.heads.LogisticHead] is faster, more exact and differentiable twice.
 
     References:

@@ -9,6 +9,11 @@ from cvxdistill.checks import check_choice, check_matrix, check_positive
 
 INTERCEPTS = ("free", "penalised", "none")
 L2_SCALES = ("trace", "absolute")
+# Share of the squared features that the rounding of their mean can leave after centring.
+ROUNDING = (8 * torch.finfo(torch.float64).eps) ** 2
+
+# Share of the squared features that the rounding of their mean can leave after centring.
+ROUNDING = (8 * torch.finfo(torch.float64).eps) ** 2
 
 
 def check_options(l2: float | Tensor, l2_scale: str, intercept: str, *, zero: bool) -> None:
@@ -32,9 +37,19 @@ def absolute_penalty(l2: float | Tensor, l2_scale: str, trace: Tensor, rows: int
     value = torch.as_tensor(l2, dtype=torch.float64, device=trace.device)
     if l2_scale == "absolute":
         return value.expand(trace.shape)
-    # Features that do not vary have weights zero under any positive penalty, so the scale that
-    # such features lack may be any number.
-    return value * torch.where(trace > 0, trace / rows, 1.0)
+    return value * trace / rows
+
+
+def seen_trace(seen: Tensor, features: Tensor) -> Tensor:
+    """Return the Gram trace `(...)` of `seen`, what the penalty sees of `features (..., m, d)`.
+
+    Features that do not vary, as a single example's, leave a trace of rounding or of zero once
+    centred. A penalty relative to that is none, and any positive one gives the right head, weights
+    of zero; so the trace of unit rows stands in.
+    """
+    trace = seen.square().sum((-2, -1))
+    rounding = ROUNDING * features.detach().to(torch.float64).square().sum((-2, -1))
+    return torch.where(trace > rounding, trace, float(seen.shape[-2]))
 
 
 def seen_by_penalty(features: Tensor, intercept: str) -> tuple[Tensor, Tensor]:
@@ -45,7 +60,11 @@ def seen_by_penalty(features: Tensor, intercept: str) -> tuple[Tensor, Tensor]:
     z = features.to(torch.float64)
     mean = z.mean(-2, keepdim=True)
     if intercept == "free":
-        return z - mean, mean
+        centred = z - mean
+        # Features that do not vary are left with the rounding of their mean, which is no variation:
+        # a penalty relative to it would be none.
+        left, whole = (part.detach().square().sum((-2, -1), keepdim=True) for part in (centred, z))
+        return torch.where(left > ROUNDING * whole, centred, 0.0), mean
     if intercept == "penalised":
         return torch.cat([z, z.new_ones(*z.shape[:-1], 1)], dim=-1), mean
     return z, mean

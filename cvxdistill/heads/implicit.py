@@ -40,7 +40,7 @@ def implicit(solution: Tensor, residual: Residual, solve: Solve, *parameters: Te
     """
     if not torch.is_grad_enabled() or not any(part.requires_grad for part in parameters):
         return solution
-    root: Tensor = _Implicit.apply(solution.detach(), residual, solve, *parameters)  # type: ignore[no-untyped-call]
+    root: Tensor = _Implicit.apply(solution.detach(), residual, solve, *parameters)
     return root
 
 
@@ -70,8 +70,10 @@ class _Implicit(torch.autograd.Function):
         with torch.enable_grad():
             # Views, so that the derivative is the partial one: the root is a function of the
             # parameters, not of their views.
-            views = [_leaf(part, again) if want else part.detach() if not again else part
-                     for part, want in zip(parameters, wanted, strict=True)]
+            views = [
+                _leaf(part, again) if want else part.detach() if not again else part
+                for part, want in zip(parameters, wanted, strict=True)
+            ]
             found = torch.autograd.grad(
                 ctx.residual(root, *views),
                 [view for view, want in zip(views, wanted, strict=True) if want],
@@ -90,7 +92,9 @@ def _leaf(value: Tensor, again: bool) -> Tensor:
 
 
 def _adjoint_residual(residual: Residual) -> Residual:
-    def adjoint_residual(adjoint: Tensor, grad: Tensor, root: Tensor, *parameters: Tensor) -> Tensor:
+    def adjoint_residual(
+        adjoint: Tensor, grad: Tensor, root: Tensor, *parameters: Tensor
+    ) -> Tensor:
         with torch.enable_grad():
             point = _leaf(root, True)
             value = residual(point, *parameters)

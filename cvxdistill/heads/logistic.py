@@ -16,6 +16,7 @@ from cvxdistill.heads.design import (
     check_options,
     check_pair,
     seen_by_penalty,
+    seen_trace,
     split_intercept,
 )
 from cvxdistill.heads.fit import LinearFit, each_episode
@@ -100,7 +101,7 @@ class LogisticHead(Head):
             return each_episode(self.fit, features, labels)
         check_weights(labels, free=self.intercept == "free")
         z, mean = seen_by_penalty(features, self.intercept)
-        lam = absolute_penalty(self.l2, self.l2_scale, z.square().sum(), len(z))
+        lam = absolute_penalty(self.l2, self.l2_scale, seen_trace(z, features), len(z))
         y = labels.to(torch.float64)
         free = self.intercept == "free"
         with torch.no_grad():
@@ -144,7 +145,7 @@ class LogisticHead(Head):
         for _ in range(self.max_steps + 1):
             share = (parts.design @ point).softmax(1)
             gradient = parts.design.mT @ (total * share - labels) + parts.smooth_gradient(point)
-            hessian = CoupledHessian.at(parts, total * share, total.sqrt() * share)
+            hessian = CoupledHessian.at(parts, total.sqrt() * share)
             step = -hessian(gradient)
             size = float(gradient.norm()) / scale
             if size <= self.tol:

@@ -106,7 +106,7 @@ class SeenMoments:
     def root(self, lam: float) -> TargetRoot:
         """Return the target's sum of squares for the absolute penalty `lam`."""
         if isinstance(self.source, TargetStatistics):
-            scatter, cross, total = self._normal_equations(self.source)
+            scatter, cross, total = self.normal_equations(self.source)
             eye = torch.eye(len(scatter), dtype=scatter.dtype, device=scatter.device)
             root = root_of_normal_equations(scatter + lam * eye, cross, total)
         else:
@@ -127,7 +127,8 @@ class SeenMoments:
         augmented = QuadraticRoot(factor, rhs, root.residual, root.rank)
         return TargetRoot(augmented, self.count, LinearFit(solved, offset))
 
-    def _normal_equations(self, statistics: TargetStatistics) -> tuple[Tensor, Tensor, float]:
+    def normal_equations(self, statistics: TargetStatistics) -> tuple[Tensor, Tensor, float]:
+        """Return the Gram matrix `(q, q)`, the cross products `(q, C)` and the labels' square."""
         scatter, cross = statistics.feature_scatter, statistics.cross_scatter
         total = float(statistics.label_scatter.trace())
         if self.intercept == "free":
@@ -142,7 +143,9 @@ class SeenMoments:
         cross = cross + self.count * torch.outer(mean, self.label_mean)
         return scatter, cross, total + self.count * float(self.label_mean.square().sum())
 
-    def _rows(self, features: Tensor, labels: Tensor, lam: float) -> Iterator[tuple[Tensor, Tensor]]:
+    def _rows(
+        self, features: Tensor, labels: Tensor, lam: float
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield blocks of rows as the penalty sees them, the penalty's own rows last."""
         q = features.shape[1] + (self.intercept == "penalised")
         for z, t in zip(_blocks(features), _blocks(labels), strict=True):

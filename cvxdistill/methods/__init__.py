@@ -4,6 +4,7 @@ from cvxdistill.methods.base import DistillTask, Method, MethodResult
 from cvxdistill.methods.exact import Exact
 from cvxdistill.methods.hard import Hard
 from cvxdistill.methods.smoothed import Smoothed
+from cvxdistill.specs import parse_spec
 
 METHODS: dict[str, type[Method]] = {
     "exact": Exact,
@@ -11,4 +12,26 @@ METHODS: dict[str, type[Method]] = {
     "smoothed": Smoothed,
 }
 
-__all__ = ["METHODS", "DistillTask", "Exact", "Hard", "Method", "MethodResult", "Smoothed"]
+__all__ = [
+    "METHODS",
+    "DistillTask",
+    "Exact",
+    "Hard",
+    "Method",
+    "MethodResult",
+    "Smoothed",
+    "parse_method",
+]
+
+
+def parse_method(spec: str) -> Method:
+    """Read a method as a user types it: `exact`, or `smoothed:smoothing=0.3`.
+
+    Raises:
+        InputError: an unknown name or option, or a value of the wrong type or out of range.
+
+    Example:
+        >>> parse_method("smoothed:smoothing=0.3")
+        Smoothed(smoothing=0.3)
+    """
+    return parse_spec(spec, METHODS, what="method")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cvxdistill.data import ImageSet
 from cvxdistill.errors import InputError
-from cvxdistill.features import Extractor, Preprocessing
+from cvxdistill.features import Extractor, Preprocessing, StatisticsCache
 from cvxdistill.heads import Head
 from cvxdistill.problem import Certificate, Status
 from cvxdistill.progress import Progress, silent
@@ -31,6 +31,7 @@ class DistillTask:
         seed: of every draw the method makes.
         device: where networks run.
         progress: told how far the method is.
+        cache: of moments of the target.
     """
 
     base: ImageSet
@@ -41,8 +42,9 @@ class DistillTask:
     validation: ImageSet | None = None
     target_l2: float | None = None
     seed: int = 0
-    device: torch.device = torch.device("cpu")
+    device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
     progress: Progress = silent
+    cache: StatisticsCache = dataclasses.field(default_factory=StatisticsCache)
 
     def true_classes(self) -> Tensor:
         """Return the base examples' classes `(m,)` as classes of the target.

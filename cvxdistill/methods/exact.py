@@ -5,11 +5,9 @@ from typing import ClassVar
 
 import torch
 
-from cvxdistill.features import Extractor, embed, embed_batches
+from cvxdistill.features import embed
 from cvxdistill.methods.base import DistillTask, Method, MethodResult
-from cvxdistill.progress import Progress
 from cvxdistill.solvers import solve_labels
-from cvxdistill.statistics import TargetStatistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +46,15 @@ class Exact(Method):
             def report(stage: str, done: int, total: int, shift: int = index) -> None:
                 task.progress(stage, shift * total + done, pool * total)
 
-            targets.append(target_statistics(extractor, task, progress=report))
+            targets.append(
+                task.cache.statistics(
+                    extractor,
+                    task.target,
+                    preprocessing=task.preprocessing,
+                    device=task.device,
+                    progress=report,
+                )
+            )
         task.progress("solve", 0, 1)
         solution = solve_labels(bases, targets, head=task.head, target_l2=task.target_l2)
         task.progress("solve", 1, 1)
@@ -60,23 +66,3 @@ class Exact(Method):
             target_passes=float(pool),
             stats=solution.stats,
         )
-
-
-def target_statistics(
-    extractor: Extractor, task: DistillTask, *, progress: Progress
-) -> TargetStatistics:
-    """Return the moments of the task's target under `extractor`, in one streaming pass."""
-    statistics = TargetStatistics(
-        extractor.num_features, task.target.num_classes, device=task.device
-    )
-    batches = embed_batches(
-        extractor,
-        task.target.images,
-        preprocessing=task.preprocessing,
-        device=task.device,
-        progress=progress,
-    )
-    for features in batches:
-        rows = slice(statistics.count, statistics.count + len(features))
-        statistics.update(features, task.target.labels[rows])
-    return statistics

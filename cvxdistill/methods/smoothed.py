@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from cvxdistill.errors import InputError
 from cvxdistill.labels import smoothed
 from cvxdistill.methods.base import DistillTask, Method, MethodResult
 
@@ -17,6 +18,9 @@ class Smoothed(Method):
     Args:
         smoothing: share of the uniform distribution, in [0, 1).
 
+    Raises:
+        InputError: `smoothing` out of range.
+
     References:
         https://arxiv.org/abs/1512.00567
     """
@@ -26,11 +30,15 @@ class Smoothed(Method):
     name: ClassVar[str] = "smoothed"
     needs_extractors: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.smoothing < 1:
+            raise InputError(f"`smoothing` must lie in [0, 1); got {self.smoothing}.")
+
     def run(self, task: DistillTask) -> MethodResult:
         """Return the smoothed labels.
 
         Raises:
-            InputError: base and target have different classes, or `smoothing` is out of range.
+            InputError: base and target have different classes.
         """
         classes, count = task.true_classes(), task.target.num_classes
         labels = smoothed(classes, count, smoothing=self.smoothing)

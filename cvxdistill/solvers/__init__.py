@@ -5,17 +5,38 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from cvxdistill.checks import check_choice
-from cvxdistill.errors import IncompatibleError
-from cvxdistill.heads import Head, RidgeHead, Target
-from cvxdistill.labels import CONSTRAINTS, LOSSES, LabelConstraint, LabelLoss
-from cvxdistill.problem import LabelProblem, LabelSolution, LabelSolver
+from cvxdistill.heads import Head, Target
+from cvxdistill.labels import LabelConstraint, LabelLoss
+from cvxdistill.problem import LabelSolution, LabelSolver
+from cvxdistill.solvers.build import build_problem, first_fitting
+from cvxdistill.solvers.choose import Choice, HeldOut, choose_prior_weight, choose_temperature
+from cvxdistill.solvers.cross_entropy import CrossEntropySolver
 from cvxdistill.solvers.exact import ExactSolver
+from cvxdistill.solvers.gradient import GradientSolver
+from cvxdistill.solvers.projected import ProjectedSolver
 
+# The first that fits is taken: from exact to first-order.
 SOLVERS: dict[str, type[LabelSolver]] = {
     "exact": ExactSolver,
+    "projected": ProjectedSolver,
+    "cross-entropy": CrossEntropySolver,
+    "gradient": GradientSolver,
 }
 
-__all__ = ["SOLVERS", "ExactSolver", "LabelSolver", "solve_labels"]
+__all__ = [
+    "SOLVERS",
+    "Choice",
+    "CrossEntropySolver",
+    "ExactSolver",
+    "GradientSolver",
+    "HeldOut",
+    "LabelSolver",
+    "ProjectedSolver",
+    "build_problem",
+    "choose_prior_weight",
+    "choose_temperature",
+    "solve_labels",
+]
 
 
 def solve_labels(
@@ -35,7 +56,8 @@ def solve_labels(
     Args:
         base_features: `(m, d)`, or a list of them, one an extractor.
         target: `TargetStatistics`, or `(features (n, d), labels)` with integer classes `(n,)` or
-            coded targets `(n, C)`; or a list of either, one an extractor.
+            coded targets `(n, C)`; or a list of either, one an extractor. Losses other than
+            `squared` need features and labels.
         head: the head whose fit the labels are for; `RidgeHead()` when not given.
         loss: a name in `LOSSES`, or a loss.
         constraint: a name in `CONSTRAINTS`, or a constraint.
@@ -65,35 +87,18 @@ def solve_labels(
         >>> solution.certificate.lossless
         True
     """
-    bases = (base_features,) if isinstance(base_features, Tensor) else tuple(base_features)
-    # A pair (features, labels) is one target; a list holds one an extractor.
-    targets = tuple(target) if isinstance(target, list) else (target,)
-    problem = LabelProblem(
-        base_features=bases,
-        targets=targets,  # type: ignore[arg-type]
-        head=RidgeHead() if head is None else head,
-        loss=LOSSES[check_choice("loss", loss, LOSSES)]() if isinstance(loss, str) else loss,
-        constraint=CONSTRAINTS[check_choice("constraint", constraint, CONSTRAINTS)]()
-        if isinstance(constraint, str)
-        else constraint,
+    problem = build_problem(
+        base_features,
+        target,
+        head=head,
+        loss=loss,
+        constraint=constraint,
         target_l2=target_l2,
         prior=prior,
         prior_weight=prior_weight,
     )
-    return _choose(problem, solver).solve(problem)
-
-
-def _choose(problem: LabelProblem, solver: str | LabelSolver | None) -> LabelSolver:
-    if isinstance(solver, LabelSolver):
-        return solver
-    if solver is not None:
-        return SOLVERS[check_choice("solver", solver, SOLVERS)]()
-    candidates = [kind() for kind in SOLVERS.values()]
-    for candidate in candidates:
-        if not candidate.missing(problem):
-            return candidate
-    reasons = "; ".join(
-        f"`{candidate.name}` needs {' and '.join(candidate.missing(problem))}"
-        for candidate in candidates
-    )
-    raise IncompatibleError(f"no solver fits this head, loss and constraint: {reasons}.")
+    if isinstance(solver, str):
+        solver = SOLVERS[check_choice("solver", solver, SOLVERS)]()
+    if solver is None:
+        solver = first_fitting(problem, SOLVERS.values())
+    return solver.solve(problem)

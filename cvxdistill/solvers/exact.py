@@ -6,7 +6,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from cvxdistill.heads import stack
 from cvxdistill.linalg import least_squares
 from cvxdistill.problem import Certificate, LabelProblem, LabelSolution, LabelSolver, Status
 
@@ -15,10 +14,10 @@ from cvxdistill.problem import Certificate, LabelProblem, LabelSolution, LabelSo
 class ExactSolver(LabelSolver):
     r"""Labels in closed form, for a squared loss without constraints.
 
-    With `V = B Y` the stacked head weights of an extractor and its target's error written as
-    `|F V - g|^2 + residual`, the problem is
+    With the error on an extractor's target written as `|F Y - g|^2 + residual`, which every head
+    linear in the labels can, the problem is
 
-        min over Y of   mean_e |F_e B_e Y - g_e|^2 / n_e + prior_weight |Y - Y0|^2,
+        min over Y of   mean_e |F_e Y - g_e|^2 / n_e + prior_weight |Y - Y0|^2,
 
     one least-squares problem with `m` unknowns a class and the same matrix for all classes. It is
     solved by a QR and the singular values, so labels of least norm (nearest to the prior) come out
@@ -57,35 +56,41 @@ class ExactSolver(LabelSolver):
             status=Status.SOLVED if trusted else Status.FAILED,
             objective=certificate.objective + penalty,
             certificate=certificate,
-            stats={"condition": solved.condition, "rank": float(solved.rank)},
+            stats={
+                "condition": solved.condition,
+                "rank": float(solved.rank),
+                "jitter": max(mapped.jitter for mapped in problem.label_maps),
+            },
         )
 
 
 def stacked_system(problem: LabelProblem) -> tuple[Tensor, Tensor]:
     """Return `K (P, m)` and `G (P, C)`: the objective is `|K Y - G|^2` plus a constant."""
-    extractors = len(problem.base_features)
-    blocks, rhs = [], []
-    for mapped, target in zip(problem.label_maps, problem.target_roots, strict=True):
-        weight = (extractors * target.count) ** -0.5
-        full_map = torch.cat([mapped.weights, mapped.intercept[None]])
-        blocks.append(weight * (target.root.factor @ full_map))
-        rhs.append(weight * target.root.rhs)
-    return torch.cat(blocks), torch.cat(rhs)
+    extractors = len(problem.label_roots)
+    weights = [(extractors * part.count) ** -0.5 for part in problem.label_roots]
+    pairs = list(zip(weights, problem.label_roots, strict=True))
+    matrix = torch.cat([weight * part.root.factor for weight, part in pairs])
+    return matrix, torch.cat([weight * part.root.rhs for weight, part in pairs])
 
 
 def certify(problem: LabelProblem, labels: Tensor, *, optimality: float) -> Certificate:
     """Return the certificate of any `labels (m, C)` under a squared loss."""
-    gaps, explained, full = [], [], []
-    for mapped, target in zip(problem.label_maps, problem.target_roots, strict=True):
-        gaps.append(target.gap(mapped.fit(labels)) / target.count)
-        explained.append(target.baseline_gap() / target.count)
-        full.append(target.root.value(stack(target.full)) / target.count)
-    mean = lambda values: sum(values) / len(values)  # noqa: E731
     rank, full_rank = problem.base_rank
+    gap, explained, full = 0.0, 0.0, 0.0
+    for part in problem.label_roots:
+        above = part.gap(labels)
+        if above is None or part.full_value is None or part.explained is None:
+            roots = problem.label_roots
+            objective = sum(one.root.value(labels) / one.count for one in roots) / len(roots)
+            return Certificate(objective, None, None, rank, full_rank, optimality)
+        share = 1 / (part.count * len(problem.label_roots))
+        gap += share * above
+        explained += share * part.explained
+        full += share * part.full_value
     return Certificate(
-        objective=mean(full) + mean(gaps),
-        full_objective=mean(full),
-        relative_gap=mean(gaps) / max(mean(explained), 1e-300),
+        objective=full + gap,
+        full_objective=full,
+        relative_gap=gap / max(explained, 1e-300),
         rank=rank,
         full_rank=full_rank,
         optimality=optimality,

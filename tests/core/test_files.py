@@ -70,7 +70,7 @@ def test_a_file_is_as_readable_as_any_other(tmp_path):
 
 def test_a_file_in_no_folder_is_refused(tmp_path):
     path = tmp_path / "missing" / "result"
-    with pytest.raises(InputError, match="cannot write.*missing"), atomic_file(path):
+    with pytest.raises(InputError, match=r"cannot write.*missing"), atomic_file(path):
         pytest.fail("the block must not run")
     assert names(tmp_path) == []
 

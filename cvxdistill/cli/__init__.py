@@ -1,0 +1,67 @@
+"""The command line: `cvxdistill VERB`.
+
+Exit codes: 0 done, 2 wrong use or bad input (one line that says what to do), 1 anything else.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from cvxdistill.cli.distill import distill_command
+from cvxdistill.cli.evaluate import evaluate_command
+from cvxdistill.cli.info import info_command
+from cvxdistill.errors import CvxDistillError, InputError
+
+app = typer.Typer(
+    name="cvxdistill",
+    help="Closed-form label distillation: synthetic soft labels for a few real examples.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("distill")(distill_command)
+app.command("evaluate")(evaluate_command)
+app.command("info")(info_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: words after the program's name; those of the process when not given.
+    """
+    command = typer.main.get_command(app)
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        result = command.main(args=words, prog_name="cvxdistill", standalone_mode=False)
+    except InputError as error:
+        return _fail(str(error), 2)
+    except CvxDistillError as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted.", 130)
+    except Exception as error:
+        # Errors of use have a message for users; which class they are of depends on typer's
+        # version. Anything else is a fault of ours and shows its traceback.
+        if type(error).__name__ == "Abort":
+            return _fail("interrupted.", 130)
+        show = getattr(error, "format_message", None)
+        if show is None:
+            raise
+        message = show().strip()
+        if not message:
+            return 2
+        return _fail(f"{message.rstrip('.')}. See `cvxdistill {_verb(words)}--help`.", 2)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    one_line = " ".join(message.split())
+    sys.stderr.write(f"cvxdistill: error: {one_line}\n")
+    return code
+
+
+def _verb(words: Sequence[str]) -> str:
+    known = {command.name for command in app.registered_commands}
+    return f"{words[0]} " if words and words[0] in known else ""

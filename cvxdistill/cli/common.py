@@ -1,0 +1,251 @@
+"""What verbs share: data, devices, progress bars, output."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+from cvxdistill.artifact import Distilled
+from cvxdistill.checks import check_choice
+from cvxdistill.data import Splits, load_splits
+from cvxdistill.errors import InputError
+from cvxdistill.evaluate import EvalRow, Recipe, evaluate, nested
+from cvxdistill.features import Network, StatisticsCache, draw_pool, parse_network
+from cvxdistill.files import atomic_file
+from cvxdistill.progress import Progress
+from cvxdistill.report import accuracy_table
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataRequest:
+    """Which data set, and how it is divided; what an artefact records to find it again."""
+
+    target: str
+    data_root: str | None = None
+    download: bool = False
+    validation: int | float | None = None
+    test_fraction: float | None = None
+    limit: int | None = None
+    split_seed: int = 0
+
+    def load(self) -> Splits:
+        """Read and divide the data set.
+
+        Raises:
+            InputError: it cannot be found, read or divided so.
+        """
+        return load_splits(
+            self.target,
+            data_root=self.data_root,
+            download=self.download,
+            validation=self.validation,
+            test_fraction=self.test_fraction,
+            seed=self.split_seed,
+            limit=self.limit,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return what another machine needs too: not the folder, nor whether to download."""
+        kept = dataclasses.asdict(self)
+        del kept["data_root"], kept["download"]
+        return kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """How a distilled set is to be evaluated, checked before any work begins."""
+
+    students: tuple[Network, ...] | None
+    seeds: int
+    recipe: Recipe
+    unseen: Network | None
+    seed: int
+    device: torch.device
+
+    @classmethod
+    def parse(
+        cls,
+        students: str | None,
+        seeds: int,
+        steps: str,
+        unseen: str | None,
+        seed: int,
+        device: str,
+    ) -> "Judge":
+        """Read the options of an evaluation.
+
+        Raises:
+            InputError: an option that cannot be read.
+        """
+        if seeds < 1:
+            raise InputError(f"`--seeds` must be 1 or more; got {seeds}.")
+        return cls(
+            parse_students(students),
+            seeds,
+            parse_recipe(steps),
+            parse_network(unseen) if unseen else None,
+            seed,
+            choose_device(device),
+        )
+
+    def check(self, parts: Splits) -> None:
+        """Find out before the work whether the evaluation after it can be done.
+
+        Raises:
+            InputError: the test part cannot be read or does not fit the training part, or the
+                unseen network cannot take its examples.
+        """
+        train, test = parts.train, parts.test()
+        if test.shape != train.shape or test.class_names != train.class_names:
+            raise InputError(
+                f"the test part of `{train.name}` must be like its training part: {train.shape} "
+                f"and {train.num_classes} classes; got {test.shape} and {test.num_classes}."
+            )
+        if self.unseen is not None:
+            draw_pool(self.unseen, train.shape, size=1, seed=self.seed)
+
+    def rows(
+        self,
+        distilled: Distilled,
+        parts: Splits,
+        progress: Progress,
+        cache: StatisticsCache | None = None,
+    ) -> list[EvalRow]:
+        """Evaluate on the test part of `parts`."""
+        return evaluate(
+            distilled,
+            parts.test(),
+            train=parts.train,
+            validation=parts.validation,
+            students=self.students,
+            seeds=self.seeds,
+            unseen=self.unseen,
+            recipe=self.recipe,
+            seed=self.seed,
+            device=self.device,
+            progress=progress,
+            cache=cache,
+        )
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that `--device` names; `auto` is a GPU where there is one.
+
+    Raises:
+        InputError: an unknown name, or `cuda` without a GPU.
+    """
+    check_choice("--device", name, DEVICES)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("`--device cuda` needs a CUDA device; none was found. Use `--device cpu`.")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def parse_students(text: str | None) -> tuple[Network, ...] | None:
+    """Return the networks of `--students`; `none` is no students, and `None` the default one.
+
+    Raises:
+        InputError: an unknown network, or one without weights to train.
+    """
+    if text is None:
+        return None
+    if text.strip().lower() in ("", "none"):
+        return ()
+    networks = tuple(parse_network(part) for part in text.split(";"))
+    for network in networks:
+        if not network.trainable:
+            raise InputError(f"`--students {network}` has no weights to train; choose another.")
+    return networks
+
+
+def parse_recipe(steps: str) -> Recipe:
+    """Return the recipe with the checkpoints of `--steps`.
+
+    Raises:
+        InputError: not rising positive numbers.
+    """
+    try:
+        return Recipe(checkpoints=tuple(int(part) for part in steps.split(",")))
+    except ValueError as error:
+        raise InputError(
+            f"`--steps` must be rising positive numbers such as 50,100,200; got `{steps}`."
+        ) from error
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Yield a progress callback that draws bars with the time left on stderr."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    # Bars that nobody watches would leave blank lines in a log.
+    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield report
+
+
+def publish(
+    folder: Path, name: str, distilled: Distilled, rows: list[EvalRow], *, as_json: bool
+) -> None:
+    """Write the result beside the artefact, and print it as one JSON object or as a table."""
+    known = distilled.provenance
+    summary = {
+        "run": str(folder),
+        "method": known["method"]["name"],
+        "status": known["status"],
+        "certificate": known["certificate"],
+        "seconds": known["seconds"],
+        "examples": len(distilled),
+        "label_kind": distilled.label_kind,
+        "accuracy": nested(rows),
+        "accuracy_ci": nested(rows, "accuracy_ci"),
+        "rows": [row.record() for row in rows],
+    }
+    with atomic_file(folder / name) as temporary:
+        temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    if as_json:
+        sys.stdout.write(json.dumps(summary, allow_nan=False) + "\n")
+        return
+    title = (
+        f"{known['target']['name']}: {len(distilled)} base examples of {distilled.base.name}, "
+        f"method {summary['method']}"
+    )
+    # A fixed width where there is no terminal, so that a table in a log is not folded.
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console.print(accuracy_table(rows, title=title))
+    for row in rows:
+        if row.status != "ok":
+            console.print(f"{row.setting} {row.network} on {row.labels}: {row.status}")
+    if known["certificate_text"]:
+        console.print(f"certificate: {known['certificate_text']}")
+    console.print(f"{known['seconds']:.1f} s to the labels; run folder {folder}", soft_wrap=True)

@@ -1,0 +1,84 @@
+"""`cvxdistill info`: what is installed and registered, or what a run folder holds."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from cvxdistill.artifact import Distilled
+from cvxdistill.cli import options as opt
+from cvxdistill.data import CHOOSERS, DATASETS
+from cvxdistill.features import FEATURES
+from cvxdistill.heads import HEADS
+from cvxdistill.labels import CONSTRAINTS, LOSSES
+from cvxdistill.manifest import versions
+from cvxdistill.methods import METHODS
+from cvxdistill.solvers import SOLVERS
+
+
+def info_command(run: opt.OptionalRun = None, as_json: opt.Json = False) -> int:
+    """Say what a run folder holds, or, without one, what this installation offers."""
+    facts = _installation() if run is None else _artefact(run)
+    if as_json:
+        sys.stdout.write(json.dumps(facts, allow_nan=False) + "\n")
+        return 0
+    table = Table(show_header=False, box=None)
+    for key, value in facts.items():
+        table.add_row(key, _readable(value))
+    Console(highlight=False).print(table)
+    return 0
+
+
+def _installation() -> dict[str, Any]:
+    registries: dict[str, Mapping[str, object]] = {
+        "data sets": DATASETS,
+        "choosers": CHOOSERS,
+        "networks": FEATURES,
+        "heads": HEADS,
+        "losses": LOSSES,
+        "constraints": CONSTRAINTS,
+        "solvers": SOLVERS,
+        "methods": METHODS,
+    }
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    names = {key: sorted(registry) for key, registry in registries.items()}
+    return {**versions(), "gpu": gpu, **names}
+
+
+def _artefact(run: Path) -> dict[str, Any]:
+    distilled = Distilled.load(run)
+    known = distilled.provenance
+    return {
+        "run": str(run),
+        "method": known.get("method", {}).get("name"),
+        "status": known.get("status"),
+        "certificate": known.get("certificate"),
+        "certificate_text": known.get("certificate_text"),
+        "seconds": known.get("seconds"),
+        "examples": len(distilled),
+        "shape": list(distilled.base.shape),
+        "base": distilled.base.name,
+        "target": known.get("target", {}).get("name"),
+        "classes": list(distilled.class_names),
+        "label_kind": distilled.label_kind,
+        "labels_from": float(distilled.labels.min()),
+        "labels_to": float(distilled.labels.max()),
+        "extractors": [str(extractor.network) for extractor in distilled.extractors],
+        "head": str(distilled.head),
+        "preprocessing": distilled.preprocessing.kind,
+        "seed": known.get("seed"),
+        "versions": known.get("versions"),
+    }
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return "-" if value is None else str(value)

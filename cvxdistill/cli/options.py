@@ -1,0 +1,71 @@
+"""Options of the verbs, each written once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Target = Annotated[
+    str, typer.Option(help="Target data set: a name, folder:PATH, npz:PATH or npy:PATH.")
+]
+Base = Annotated[
+    str | None, typer.Option(help="Data set of the base examples; the target's if unset.")
+]
+DataRoot = Annotated[
+    str | None, typer.Option("--data-root", help="Folder with the files of named data sets.")
+]
+Download = Annotated[bool, typer.Option("--download", help="Fetch missing files with torchvision.")]
+Examples = Annotated[
+    int | None, typer.Option(help="Number of base examples; two a class if unset.")
+]
+Choose = Annotated[str, typer.Option(help="How base examples are chosen: balanced or random.")]
+Indices = Annotated[
+    str | None, typer.Option(help="Base examples themselves: a comma list, or a file of numbers.")
+]
+Method = Annotated[
+    str, typer.Option(help="exact, hard or smoothed; options as in smoothed:smoothing=0.3.")
+]
+Extractors = Annotated[
+    str, typer.Option("--extractor", help="Network of the extractors, such as convnet:width=64.")
+]
+Pool = Annotated[int, typer.Option(help="Number of extractors.")]
+TrainSteps = Annotated[
+    int, typer.Option(help="Train each extractor on the target for so many steps; 0: as drawn.")
+]
+ExtractorWeights = Annotated[
+    Path | None, typer.Option(help="A saved extractor, in the place of drawn ones.")
+]
+Zca = Annotated[bool, typer.Option("--zca", help="Whiten images (natural colour images).")]
+L2 = Annotated[float, typer.Option(help="Penalty of the ridge head.")]
+L2Scale = Annotated[str, typer.Option(help="Scale of the penalty: trace or absolute.")]
+Intercept = Annotated[str, typer.Option(help="Intercept of the head: free, penalised or none.")]
+TargetL2 = Annotated[
+    float | None, typer.Option(help="Penalty in the label objective; the head's if unset.")
+]
+Validation = Annotated[
+    str | None, typer.Option(help="Validation part of the training split: a count or a share.")
+]
+TestFraction = Annotated[
+    float | None, typer.Option(help="Test part, where the data set has no test split.")
+]
+Limit = Annotated[
+    int | None, typer.Option(help="Keep at most so many training examples of the target.")
+]
+SplitSeed = Annotated[int, typer.Option(help="Seed of the division into parts.")]
+Seed = Annotated[int, typer.Option(help="Seed of base, extractors and students.")]
+Students = Annotated[
+    str | None,
+    typer.Option(help="Networks to train, separated by ';', or none; by image size if unset."),
+]
+Seeds = Annotated[int, typer.Option(help="Repetitions: unseen extractors and students.")]
+Steps = Annotated[
+    str, typer.Option(help="Training steps that validation chooses among, such as 50,100,200.")
+]
+Unseen = Annotated[
+    str | None, typer.Option(help="Network of the unseen extractors; the artefact's own if unset.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the run; named after it if unset.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Run = Annotated[Path, typer.Argument(help="Folder that `distill` wrote.")]
+OptionalRun = Annotated[Path | None, typer.Argument(help="Folder that `distill` wrote.")]

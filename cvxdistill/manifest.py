@@ -1,0 +1,192 @@
+"""The manifest of an artefact: what it holds, how it is read, and what it is checked against."""
+
+import dataclasses
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticSerializationError
+from torch import Tensor
+
+from cvxdistill.checks import check_choice
+from cvxdistill.errors import InputError
+from cvxdistill.heads import HEADS, Head
+
+FORMAT: Literal["cvxdistill.distilled/1"] = "cvxdistill.distilled/1"
+MANIFEST = "manifest.json"
+TENSORS = "distilled.safetensors"
+# Files that a run puts beside its artefact: replaced together with it.
+RUN_FILES = ("labels.png", "result.json", "evaluation.json")
+
+
+class BaseRecord(BaseModel):
+    """Where the base examples come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    split: str
+    source_split: str
+    class_names: tuple[str, ...]
+
+
+class Manifest(BaseModel):
+    """What `manifest.json` holds; unknown or missing keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["cvxdistill.distilled/1"]
+    kind: Literal["images", "features"]
+    shape: tuple[int, ...]
+    label_kind: Literal["distribution", "scores"]
+    class_names: tuple[str, ...]
+    base: BaseRecord
+    content_hashes: tuple[str, ...]
+    preprocessing: dict[str, Any]
+    head: dict[str, Any]
+    extractors: tuple[dict[str, Any], ...]
+    provenance: dict[str, Any]
+    files: dict[str, str]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of an artefact, and check that its files are the ones it was made with.
+
+    Raises:
+        InputError: no manifest, not one of this format, or a file missing or changed.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = Manifest.model_validate_json(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"`{folder}` is not a distilled set: `{MANIFEST}` cannot be read. Give a folder that "
+            "`cvxdistill distill` or Distilled.save wrote."
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(f"`{path}` is not a valid manifest: {where}: {first['msg']}.") from error
+    for name, digest in manifest.files.items():
+        if Path(name).name != name or not (folder / name).is_file():
+            raise InputError(f"`{folder}` lacks `{name}`, which its manifest names.")
+        if sha256_of(folder / name) != digest:
+            raise InputError(f"`{folder / name}` was changed after it was written.")
+    stored = [str(spec["file"]) for spec in manifest.extractors if spec.get("file")]
+    for name in (TENSORS, *stored):
+        if name not in manifest.files:
+            raise InputError(f"`{path}` does not name `{name}` among its files.")
+    return manifest
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """Return the manifest as JSON.
+
+    Raises:
+        InputError: the provenance holds what JSON has no form for.
+    """
+    try:
+        return manifest.model_dump_json(indent=2) + "\n"
+    except PydanticSerializationError as error:
+        raise InputError(
+            f"the provenance of an artefact must be made of JSON values: {error}."
+        ) from error
+
+
+def head_record(head: Head) -> dict[str, Any]:
+    """Return a head as JSON-able values: its registered name and its options.
+
+    Raises:
+        InputError: a head that its name and numbers do not give back.
+    """
+    names = [name for name, kind in HEADS.items() if type(head) is kind]
+    if not names or not dataclasses.is_dataclass(head):
+        raise InputError(
+            f"{type(head).__name__} cannot be written to an artefact: it is not among the "
+            f"registered heads {', '.join(HEADS)}. Register it."
+        )
+    options = {
+        field.name: getattr(head, field.name) for field in dataclasses.fields(head) if field.init
+    }
+    plain = {k: float(v) if isinstance(v, Tensor) else v for k, v in options.items()}
+    for key, value in plain.items():
+        if not isinstance(value, int | float | str | None):
+            raise InputError(
+                f"{type(head).__name__} cannot be written to an artefact: its `{key}` is a "
+                f"{type(value).__name__}, which no file holds. Use numbers and words."
+            )
+    return {"name": names[0], "options": plain}
+
+
+def head_from_record(record: Mapping[str, Any]) -> Head:
+    """Restore what `head_record` gave.
+
+    Raises:
+        InputError: an unknown head or options it does not take.
+    """
+    kind = HEADS[check_choice("head", str(record.get("name")), HEADS)]
+    try:
+        return kind(**record.get("options", {}))
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the head's options do not fit: {error}.") from error
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that numbers may depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    import numpy
+
+    try:
+        own = version("cvxdistill")
+    except PackageNotFoundError:
+        own = "not installed"
+    return {
+        "cvxdistill": own,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": numpy.__version__,
+    }
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuse a folder that holds anything but an artefact and what a run puts beside it.
+
+    Raises:
+        InputError: the folder is a file, or holds other files, which would be lost.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"`{folder}` is a file; give a folder for the distilled set.")
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"`{folder}` is the working folder or holds it, and cannot be replaced. Give the name "
+            "of a new folder."
+        )
+    names = {path.name for path in folder.iterdir()}
+    if not names:
+        return
+    try:
+        listed = json.loads((folder / MANIFEST).read_text())
+        ours = {MANIFEST, *listed["files"], *RUN_FILES}
+        known = listed["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        known, ours = False, set()
+    if not known or names - ours:
+        others = ", ".join(sorted(names - ours)[:3]) or MANIFEST
+        raise InputError(
+            f"`{folder}` holds other files ({others}) and is left as it is. Choose a new folder."
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
