@@ -53,8 +53,7 @@ def distill(
         base: the examples to be labelled; see `choose_base`.
         target: training examples with their classes.
         method: a name in `METHODS`, with options as in `smoothed:smoothing=0.3`, or a method.
-        extractors: a network to draw a pool of, or extractors as they are. Feature vectors
-            `(n, d)` are used as they stand, whatever this says.
+        extractors: a network to draw a pool of, or extractors; unused for features `(n, d)`.
         pool: number of extractors drawn.
         head: the head that labels are solved for; `RidgeHead()` when not given.
         target_l2: penalty of the full-data head inside the label objective; `None` is its own.
@@ -62,7 +61,7 @@ def distill(
         validation: examples that methods may make choices on.
         seed: of extractors and of every other draw.
         device: where networks run.
-        provenance: what else the artefact is to record, such as the splits.
+        provenance: what else to record, such as the splits.
         progress: told how far the work is.
         cache: of moments of the target, to be shared with `evaluate`.
 
@@ -83,8 +82,7 @@ def distill(
     """
     started = time.perf_counter()
     _check_shapes(base, target)
-    if isinstance(method, str):
-        method = parse_method(method)
+    learner = parse_method(method) if isinstance(method, str) else method
     place = torch.device(device)
     ready = Preprocessing.fit(target) if preprocessing is None else preprocessing
     task = DistillTask(
@@ -100,8 +98,8 @@ def distill(
         progress=progress,
         cache=cache or StatisticsCache(),
     )
-    result = method.run(task)
-    known = _provenance(method, task, result, seconds=time.perf_counter() - started)
+    result = learner.run(task)
+    known = _provenance(learner, task, result, seconds=time.perf_counter() - started)
     return Distilled(
         base=base.to("cpu"),
         labels=result.labels,

@@ -40,7 +40,8 @@ class QuadraticRoot:
         """Return the `V (q, C)` of least norm among those that minimise the quadratic."""
         p, q = self.factor.shape
         if p == q and self.rank == q and bool((self.factor.tril(-1) == 0).all()):
-            return torch.linalg.solve_triangular(self.factor, self.rhs, upper=True)
+            solved: Tensor = torch.linalg.solve_triangular(self.factor, self.rhs, upper=True)
+            return solved
         return least_squares(self.factor, self.rhs).solution
 
 

@@ -105,13 +105,14 @@ def head_record(head: Head) -> dict[str, Any]:
         InputError: a head that its name and numbers do not give back.
     """
     names = [name for name, kind in HEADS.items() if type(head) is kind]
-    if not names or not dataclasses.is_dataclass(head):
+    made: Any = head
+    if not names or not dataclasses.is_dataclass(made):
         raise InputError(
             f"{type(head).__name__} cannot be written to an artefact: it is not among the "
             f"registered heads {', '.join(HEADS)}. Register it."
         )
     options = {
-        field.name: getattr(head, field.name) for field in dataclasses.fields(head) if field.init
+        field.name: getattr(made, field.name) for field in dataclasses.fields(made) if field.init
     }
     plain = {k: float(v) if isinstance(v, Tensor) else v for k, v in options.items()}
     for key, value in plain.items():

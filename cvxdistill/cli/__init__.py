@@ -13,6 +13,8 @@ from cvxdistill.cli.evaluate import evaluate_command
 from cvxdistill.cli.info import info_command
 from cvxdistill.errors import CvxDistillError, InputError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="cvxdistill",
     help="Closed-form label distillation: synthetic soft labels for a few real examples.",
@@ -40,12 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CvxDistillError as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
-        return _fail("interrupted.", 130)
+        return _fail("interrupted.", INTERRUPTED)
     except Exception as error:
         # Errors of use have a message for users; which class they are of depends on typer's
         # version. Anything else is a fault of ours and shows its traceback.
         if type(error).__name__ == "Abort":
-            return _fail("interrupted.", 130)
+            return _fail("interrupted.", INTERRUPTED)
         show = getattr(error, "format_message", None)
         if show is None:
             raise
@@ -53,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not message:
             return 2
         return _fail(f"{message.rstrip('.')}. See `cvxdistill {_verb(words)}--help`.", 2)
+    # Some versions of typer turn an interrupt into `Abort`, others into its exit code.
+    if result == INTERRUPTED:
+        return _fail("interrupted.", INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 

@@ -12,6 +12,8 @@ from cvxdistill.files import atomic_file
 # Beyond this many images a sheet is neither readable nor quick to draw.
 MOST = 120
 PER_ROW = 10
+# Inches that the title needs.
+NARROWEST = 5.0
 INK, TRUE_COLOUR, OTHER_COLOUR = "#222222", "#c2410c", "#3b6ea5"
 
 
@@ -36,40 +38,49 @@ def draw_sheet(distilled: Distilled, path: str | Path, *, most: int = MOST) -> N
     shown = min(len(distilled), most)
     columns = min(PER_ROW, shown)
     rows = math.ceil(shown / columns)
-    # One cell is 0.95 inch wide: an image of about 0.9 inch over bars two thirds as high.
-    figure = Figure(figsize=(0.95 * columns + 0.5, 1.75 * rows + 0.8), dpi=110)
+    # One cell is 0.95 inch wide: an image of about 0.9 inch over bars two thirds as high, and a
+    # gap before the next image. A few cells stand in the middle of a figure that holds the title.
+    height, cells = 1.75 * rows + 0.8, 0.95 * columns
+    width = max(cells + 0.5, NARROWEST)
+    figure = Figure(figsize=(width, height), dpi=110)
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
-        2 * rows,
+        3 * rows,
         columns,
-        height_ratios=[1.0, 0.7] * rows,
-        hspace=0.12,
+        height_ratios=[1.0, 0.65, 0.16] * rows,
+        hspace=0.04,
         wspace=0.12,
-        left=0.04,
-        right=0.98,
-        top=1 - 0.55 / (1.75 * rows + 0.8),
-        bottom=0.25 / (1.75 * rows + 0.8),
+        left=0.5 - 0.5 * cells / width,
+        right=0.5 + 0.5 * cells / width,
+        top=1 - 0.55 / height,
+        bottom=0.1 / height,
     )
     low = min(float(distilled.labels[:shown].min()), 0.0)
     high = max(float(distilled.labels[:shown].max()), 0.0)
     margin = 0.05 * max(high - low, 1e-12)
     for index in range(shown):
         row, column = divmod(index, columns)
-        _draw_image(figure.add_subplot(grid[2 * row, column]), distilled.examples[index])
-        axes = figure.add_subplot(grid[2 * row + 1, column])
+        _draw_image(figure.add_subplot(grid[3 * row, column]), distilled.examples[index])
+        axes = figure.add_subplot(grid[3 * row + 1, column])
         truth = None if distilled.true_labels is None else int(distilled.true_labels[index])
         _draw_bars(axes, distilled.labels[index], truth, distilled.class_names)
         axes.set_ylim(low - margin, high + margin)
     some = "" if shown == len(distilled) else f" (first {shown} of {len(distilled)})"
+    count = f"{len(distilled)} base example{'s' if len(distilled) > 1 else ''}{some}"
+    name = _plain(distilled.base.name, 24)
     figure.suptitle(
-        f"{distilled.base.name}: labels of {len(distilled)} base examples{some}, from "
-        f"{low:.2f} to {high:.2f}",
+        f"{name}: labels of {count}, from {low:.2f} to {high:.2f}",
         fontsize=9,
         color=INK,
-        y=1 - 0.2 / (1.75 * rows + 0.8),
+        y=1 - 0.2 / height,
     )
     with atomic_file(Path(path)) as temporary:
         figure.savefig(temporary, format="png")
+
+
+def _plain(text: str, most: int) -> str:
+    """Return the start of `text` in a form that matplotlib does not read as mathematics."""
+    return text[:most].replace("$", r"\$")
 
 
 def _draw_image(axes: Any, image: Tensor) -> None:
@@ -95,9 +106,11 @@ def _draw_bars(axes: Any, label: Tensor, truth: int | None, names: tuple[str, ..
         axes.spines[side].set_visible(False)
     # Names fit under the bars only while they are few and short.
     if len(names) <= 10 and max(map(len, names)) <= 2:
-        axes.set_xticks(range(len(names)), names, fontsize=4.5, color=INK)
+        axes.set_xticks(
+            range(len(names)), [_plain(name, 2) for name in names], fontsize=4.5, color=INK
+        )
         axes.tick_params(length=0, pad=1)
     else:
         axes.set_xticks([])
         top = int(label.argmax())
-        axes.set_xlabel(names[top][:12], fontsize=5, color=INK, labelpad=1)
+        axes.set_xlabel(_plain(names[top], 12), fontsize=5, color=INK, labelpad=1)

@@ -41,8 +41,9 @@ class GradientSolver(LabelSolver):
 
     Its certificate has the projected gradient that was measured on the whole target; this is no
     bound of the optimum, and `SOLVED` says no more than that the steps have come to rest, where
-    the problem is not convex at a local optimum. A bound is there only for a convex problem (a head linear in the labels, a
-    convex loss) over labels on the simplex or in a box, that of Frank and Wolfe.
+    the problem is not convex at a local optimum. A bound is there only for a convex problem (a
+    head linear in the labels, a convex loss) over labels on the simplex or in a box, that of Frank
+    and Wolfe.
 
     Args:
         optimiser: `adam` or `sgd`.

@@ -1,5 +1,6 @@
 """The artefact: what is saved comes back, what was changed is refused, and nothing is half done."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -275,10 +276,10 @@ def test_every_truncated_or_missing_file_is_found(saved):
         content = path.read_bytes()
         for kept in (0, 10, len(content) // 2, len(content) - 2):
             path.write_bytes(content[:kept])
-            with pytest.raises(InputError, match="manifest|changed after"):
+            with pytest.raises(InputError, match=r"manifest|changed after"):
                 Distilled.load(saved)
         path.unlink()
-        with pytest.raises(InputError, match="cannot be read|lacks"):
+        with pytest.raises(InputError, match=r"cannot be read|lacks"):
             Distilled.load(saved)
         path.write_bytes(content)
 
@@ -297,10 +298,8 @@ def test_no_byte_of_the_manifest_can_break_loading(data):
         content[position] = data.draw(st.integers(0, 255))
         with open(path, "wb") as file:
             file.write(content)
-        try:
+        with contextlib.suppress(InputError):
             Distilled.load(f"{folder}/run")
-        except InputError as error:
-            assert str(error)
 
 
 def edit(folder, change):
@@ -331,7 +330,7 @@ def test_a_missing_key_is_found(saved, key):
 @pytest.mark.parametrize("key", MANIFEST_KEYS)
 def test_a_value_of_the_wrong_type_is_found(saved, key, value):
     edit(saved, lambda manifest: manifest.update({key: value}))
-    with pytest.raises(InputError, match="not a valid manifest|manifest says examples|says images"):
+    with pytest.raises(InputError, match=r"not a valid manifest|says images"):
         Distilled.load(saved)
 
 
@@ -468,7 +467,7 @@ def test_what_is_no_artefact_is_said_to_be_none(tmp_path, where):
         path.mkdir()
     elif where == "file":
         path.write_text("text")
-    with pytest.raises(InputError, match="is not a distilled set: `manifest.json` cannot be read"):
+    with pytest.raises(InputError, match=r"is not a distilled set: `manifest\.json`"):
         Distilled.load(path)
 
 
@@ -497,7 +496,7 @@ def make_foreign(folder, kind):
 def test_a_folder_with_foreign_files_is_left_untouched(tmp_path, kind):
     make_foreign(tmp_path / "run", kind)
     before = listing(tmp_path)
-    with pytest.raises(InputError, match="holds other files .* is left as it is. Choose a new"):
+    with pytest.raises(InputError, match=r"holds other files .* is left as it is. Choose a new"):
         plain().save(tmp_path / "run")
     assert listing(tmp_path) == before
 

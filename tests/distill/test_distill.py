@@ -39,9 +39,7 @@ def test_the_test_part_is_never_read(tmp_path):
     whole = make_images(40)
     parts = Splits(whole.subset(torch.arange(30)), whole.subset(torch.arange(30, 40)), refuse, {})
     base = choose_base(parts.train, 6)
-    made = cvd.distill(
-        base, parts.train, extractors=NETWORK, pool=2, validation=parts.validation
-    )
+    made = cvd.distill(base, parts.train, extractors=NETWORK, pool=2, validation=parts.validation)
     made.save(tmp_path / "run")
     loaded = cvd.Distilled.load(tmp_path / "run")
     loaded.as_dataset()
@@ -162,9 +160,7 @@ def trained(digits):
 def test_lossless_on_digits_with_a_trained_bottleneck(digits, trained, head, tmp_path):
     extractor, ready = trained
     base = choose_base(digits.train, 20)
-    made = cvd.distill(
-        base, digits.train, extractors=[extractor], preprocessing=ready, head=head
-    )
+    made = cvd.distill(base, digits.train, extractors=[extractor], preprocessing=ready, head=head)
     made.save(tmp_path / "run")
     made = cvd.Distilled.load(tmp_path / "run")
     fit = made.head.fit(
@@ -203,7 +199,7 @@ def test_the_whole_of_mnist_without_loss(data_root):
     parts = load_splits("mnist", data_root=data_root)
     ready = Preprocessing.fit(parts.train)
     network = parse_network("lenet:bottleneck=64")
-    extractor = train_extractor(network, parts.train, preprocessing=ready, steps=400, seed=0)
+    extractor = train_extractor(network, parts.train, preprocessing=ready, steps=1200, seed=0)
     test = parts.test()
     query = embed(extractor, test.images, preprocessing=ready).double()
     full = full_head(extractor, parts.train, ready, cvd.RidgeHead())

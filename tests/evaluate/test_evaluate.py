@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 import torch
 from artifact.makers import make_distilled, make_features, make_images
-from cases import CLOSED_FORM, draw
+from cases import draw
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn

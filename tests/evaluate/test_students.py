@@ -64,9 +64,7 @@ def test_running_statistics_are_each_students_own(spec):
     assert counted
     assert all(int(buffers[key]) == 3 for key in counted)
     means = [key for key in buffers if key.endswith("running_mean")]
-    assert any(
-        not torch.allclose(buffers[key], dict(other.named_buffers())[key]) for key in means
-    )
+    assert any(not torch.allclose(buffers[key], dict(other.named_buffers())[key]) for key in means)
     assert not one.training
 
 

@@ -78,7 +78,7 @@ def test_same_bits_for_any_number_of_threads(two_threads):
 def test_results_enter_autograd(extractor):
     features = embed(extractor, IMAGES, preprocessing=PREPROCESSING)
     assert not features.requires_grad
-    weight = torch.zeros(8, 2, requires_grad=True)
+    weight = torch.zeros(features.shape[1], 2, requires_grad=True)
     (features @ weight).sum().backward()
     assert weight.grad is not None
     features.requires_grad_(True)

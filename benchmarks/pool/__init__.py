@@ -1,0 +1,1 @@
+"""Labels for extractors that the solve never sees: pool size, prior, and the loss."""
