@@ -91,7 +91,7 @@ def embed(
         >>> extractor = draw_extractor(ConvNet(width=8), (1, 8, 8), seed=0)
         >>> images = torch.zeros(5, 1, 8, 8, dtype=torch.uint8)
         >>> embed(extractor, images, preprocessing=Preprocessing()).shape
-        torch.Size([5, 8])
+        torch.Size([5, 128])
     """
     place = _prepare(extractor, images, device)
     out = torch.empty(len(images), extractor.num_features, device=place)

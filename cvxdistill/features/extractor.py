@@ -39,7 +39,7 @@ def draw_extractor(
         >>> from cvxdistill.features import ConvNet
         >>> extractor = draw_extractor(ConvNet(width=8), (1, 8, 8), seed=0)
         >>> extractor.num_features, extractor.trained
-        (8, False)
+        (128, False)
     """
     return draw_from_seed(network, input_shape, derive_seed(seed, "extractor", index)).to(device)
 

@@ -50,7 +50,7 @@ def test_extractors_are_frozen():
     assert not any(p.requires_grad for p in extractor.parameters())
     assert not extractor.train().training
     assert not any(module.training for module in extractor.modules())
-    assert extractor.num_features == 8
+    assert extractor.num_features == 8 * 4 * 4
 
 
 def test_fingerprint_sees_every_weight_and_the_recipe():
@@ -88,7 +88,7 @@ def test_rebuilding_from_a_record(name):
     [
         ({"seed": 1}, "fingerprint .* solve the labels again"),
         ({"network": "convnet:width=8,pooling=max"}, "fingerprint"),
-        ({"num_features": 9}, "9 features; got .* and 8"),
+        ({"num_features": 9}, "9 features; got .* and 128"),
         ({"trained": True}, "seed alone does not give them back"),
         ({"seed": None}, "seed alone does not give them back"),
         ({"seed": 2**63}, "`seed` in the record of an extractor is wrong"),

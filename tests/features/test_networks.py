@@ -86,6 +86,10 @@ def test_gradients_reach_every_weight_in_training(name):
         (ConvNet(), (1, 28, 28), 128 * 9),
         (ConvNet(), (3, 32, 32), 128 * 16),
         (ConvNet(width=4, depth=2), (1, 8, 12), 4 * 2 * 3),
+        (ConvNet(width=4), (1, 8, 8), 4 * 4 * 4),
+        (ConvNet(width=4), (1, 28, 28), 4 * 3 * 3),
+        (ConvNet(width=4), (3, 32, 32), 4 * 4 * 4),
+        (ConvNet(width=4), (3, 64, 64), 4 * 4 * 4),
         (Pixels(), (7,), 7),
         (MLP(width=11, depth=3), (7,), 11),
         (LeNet(bottleneck=5), (1, 8, 8), 5),
@@ -101,7 +105,7 @@ def test_feature_counts(network, shape, features):
 def test_convnet_options(norm, pooling):
     module = ConvNet(width=4, norm=norm, pooling=pooling).build((1, 8, 8), stream())
     out = module.train()(torch.rand(3, 1, 8, 8, generator=stream(1)))
-    assert out.shape == (3, 4)
+    assert out.shape == (3, 4 * 4 * 4)
     assert bool(torch.isfinite(out).all())
 
 
