@@ -21,11 +21,21 @@ from cvxdistill.features import (
     train_extractor,
     wrap_module,
 )
-from cvxdistill.heads import HEADS, RidgeHead
-from cvxdistill.labels import CONSTRAINTS, LOSSES
+from cvxdistill.heads import (
+    HEADS,
+    CvxpyHead,
+    KernelRidgeHead,
+    LogisticHead,
+    RidgeHead,
+    SVMHead,
+    conditioning,
+    full_data_path,
+    ridge_path,
+)
+from cvxdistill.labels import CONSTRAINTS, LOSSES, CrossEntropyLoss, HingeLoss, SquaredLoss
 from cvxdistill.methods import METHODS
 from cvxdistill.problem import Certificate, LabelProblem, LabelSolution, Status
-from cvxdistill.solvers import SOLVERS, solve_labels
+from cvxdistill.solvers import SOLVERS, choose_prior_weight, choose_temperature, solve_labels
 from cvxdistill.statistics import TargetStatistics
 
 __version__ = "0.1.0"
@@ -39,24 +49,34 @@ __all__ = [
     "METHODS",
     "SOLVERS",
     "Certificate",
+    "CrossEntropyLoss",
     "CvxDistillError",
+    "CvxpyHead",
     "Distilled",
     "EvalRow",
     "Extractor",
+    "HingeLoss",
     "ImageSet",
     "IncompatibleError",
     "InputError",
+    "KernelRidgeHead",
     "LabelProblem",
     "LabelSolution",
+    "LogisticHead",
     "Network",
     "Preprocessing",
     "Recipe",
     "RidgeHead",
+    "SVMHead",
     "SolveError",
     "Splits",
+    "SquaredLoss",
     "Status",
     "TargetStatistics",
     "choose_base",
+    "choose_prior_weight",
+    "choose_temperature",
+    "conditioning",
     "distill",
     "draw_extractor",
     "draw_pool",
@@ -64,9 +84,11 @@ __all__ = [
     "embed_batches",
     "embed_statistics",
     "evaluate",
+    "full_data_path",
     "load_extractor",
     "load_splits",
     "parse_network",
+    "ridge_path",
     "save_extractor",
     "solve_labels",
     "train_extractor",

@@ -19,8 +19,10 @@ class Certificate:
             `full_objective`.
         rank: numerical rank of the base features of all extractors side by side, with a column of
             ones where the head has an intercept.
-        full_rank: the rank at which lossless labels exist for any target; `None` where no finite
-            rank is enough, as for a kernel.
+        full_rank: the number of head weights, intercepts included, of all extractors: the rank at
+            which lossless labels exist for any target. A pool with intercepts never reaches it,
+            since one mean of the labels serves all of them. `None` for a kernel, for which no
+            finite rank is enough.
         optimality: norm of the gradient of the objective in the labels (under a constraint, of a
             projected gradient step), relative to the gradient's norm at zero labels; 0 is optimal.
         gap_bound: proven upper bound of what any allowed labels could still gain, the prior's term

@@ -45,6 +45,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         InputError: the parent cannot be written, or `path` is a file.
     """
     path = Path(path)
+    if path.is_symlink():
+        # The folder is replaced where it really is; the link goes on pointing there.
+        path = path.resolve()
     if path.is_file():
         raise InputError(f"cannot write a folder `{path}`: it is a file. Choose another name.")
     try:
@@ -54,7 +57,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise _unwritable(path, error) from error
     try:
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
+        mask = _umask()
+        for file in temporary.iterdir():
+            # Some writers make private files; a result is as readable as any other new file.
+            file.chmod(0o666 & ~mask)
+        temporary.chmod(0o777 & ~mask)
         if path.exists():
             retired = temporary.with_name(temporary.name + ".old")
             os.replace(path, retired)

@@ -226,7 +226,8 @@ class LabelProblem:
             return matrix_rank(gram), None
         columns = [base.detach().to(torch.float64) for base in self.base_features]
         stacked = torch.cat([*columns, ones] if has_intercept else columns, dim=1)
-        return matrix_rank(stacked), stacked.shape[1]
+        intercepts = len(self.base_features) if has_intercept else 0
+        return matrix_rank(stacked), sum(column.shape[1] for column in columns) + intercepts
 
 
 class LabelSolver(ABC):

@@ -9,6 +9,7 @@ from hypothesis import settings
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("suite")
+torch.set_num_threads(1)
 
 
 def pytest_addoption(parser):

@@ -29,7 +29,6 @@ LAYERS = (
     ("statistics",),
     ("features", "heads", "labels"),
     ("certificate",),
-    ("certificate",),
     ("problem",),
     ("solvers",),
     ("methods",),

@@ -236,10 +236,9 @@ def publish(
     if as_json:
         sys.stdout.write(json.dumps(summary, allow_nan=False) + "\n")
         return
-    title = (
-        f"{known['target']['name']}: {len(distilled)} base examples of {distilled.base.name}, "
-        f"method {summary['method']}"
-    )
+    target, base = known["target"]["name"], distilled.base.name
+    source = "" if base == target else f" of {base}"
+    title = f"{target}, {len(distilled)} base examples{source}, method {summary['method']}"
     # A fixed width where there is no terminal, so that a table in a log is not folded.
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     console.print(accuracy_table(rows, title=title))

@@ -23,7 +23,7 @@ Indices = Annotated[
     str | None, typer.Option(help="Base examples themselves: a comma list, or a file of numbers.")
 ]
 Method = Annotated[
-    str, typer.Option(help="exact, hard or smoothed; options as in smoothed:smoothing=0.3.")
+    str, typer.Option(help="exact, hard or smoothed; options as in exact:loss=cross_entropy.")
 ]
 Extractors = Annotated[
     str, typer.Option("--extractor", help="Network of the extractors, such as convnet:width=64.")

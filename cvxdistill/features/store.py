@@ -49,7 +49,8 @@ def save_extractor(extractor: Extractor, path: Path | str) -> None:
         key: value.detach().cpu().contiguous()
         for key, value in extractor.module.state_dict().items()
     }
-    metadata = {"format": _FORMAT, "spec": json.dumps(extractor.spec())}
+    # One entry: with several, their order in the file changes from run to run.
+    metadata = {"about": json.dumps({"format": _FORMAT, "spec": extractor.spec()})}
     try:
         with atomic_file(Path(path)) as temporary:
             save_file(tensors, temporary, metadata=metadata)
@@ -67,22 +68,23 @@ def load_extractor(path: Path | str, *, device: torch.device | str = "cpu") -> E
     path = Path(path)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            about = (file.metadata() or {}).get("about", "")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise InputError(
             f"`{path}` is not a readable extractor file: {error}. Expected one that "
             "`save_extractor` wrote."
         ) from error
-    if metadata.get("format") != _FORMAT:
-        raise InputError(
-            f"`{path}` must be an extractor file of format `{_FORMAT}`; got "
-            f"`{metadata.get('format')}`."
-        )
     try:
-        spec = json.loads(metadata.get("spec", ""))
+        known = json.loads(about or "null")
     except ValueError as error:
         raise InputError(f"the metadata of `{path}` are not JSON: {error}.") from error
+    found = known.get("format") if isinstance(known, dict) else None
+    if found != _FORMAT:
+        raise InputError(
+            f"`{path}` must be an extractor file of format `{_FORMAT}`; got `{found}`."
+        )
+    spec = known.get("spec")
     _check_spec(spec)
     # Any weights do here: all of them are overwritten.
     extractor = draw_from_seed(parse_network(spec["network"]), tuple(spec["input_shape"]), 0)

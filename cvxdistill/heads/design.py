@@ -12,9 +12,6 @@ L2_SCALES = ("trace", "absolute")
 # Share of the squared features that the rounding of their mean can leave after centring.
 ROUNDING = (8 * torch.finfo(torch.float64).eps) ** 2
 
-# Share of the squared features that the rounding of their mean can leave after centring.
-ROUNDING = (8 * torch.finfo(torch.float64).eps) ** 2
-
 
 def check_options(l2: float | Tensor, l2_scale: str, intercept: str, *, zero: bool) -> None:
     """Check the hyper-parameters that all heads share; `zero` allows `l2 = 0`.
@@ -47,9 +44,9 @@ def seen_trace(seen: Tensor, features: Tensor) -> Tensor:
     centred. A penalty relative to that is none, and any positive one gives the right head, weights
     of zero; so the trace of unit rows stands in.
     """
-    trace = seen.square().sum((-2, -1))
-    rounding = ROUNDING * features.detach().to(torch.float64).square().sum((-2, -1))
-    return torch.where(trace > rounding, trace, float(seen.shape[-2]))
+    trace = seen.square().sum((-2, -1)) if seen.requires_grad else _squared_norm(seen)
+    flat = trace <= ROUNDING * _squared_norm(features.to(torch.float64))
+    return torch.where(flat, float(seen.shape[-2]), trace) if bool(flat.any()) else trace
 
 
 def seen_by_penalty(features: Tensor, intercept: str) -> tuple[Tensor, Tensor]:
@@ -63,11 +60,19 @@ def seen_by_penalty(features: Tensor, intercept: str) -> tuple[Tensor, Tensor]:
         centred = z - mean
         # Features that do not vary are left with the rounding of their mean, which is no variation:
         # a penalty relative to it would be none.
-        left, whole = (part.detach().square().sum((-2, -1), keepdim=True) for part in (centred, z))
-        return torch.where(left > ROUNDING * whole, centred, 0.0), mean
+        flat = _squared_norm(centred) <= ROUNDING * _squared_norm(z)
+        if bool(flat.any()):
+            centred = torch.where(flat[..., None, None], 0.0, centred)
+        return centred, mean
     if intercept == "penalised":
         return torch.cat([z, z.new_ones(*z.shape[:-1], 1)], dim=-1), mean
     return z, mean
+
+
+def _squared_norm(matrix: Tensor) -> Tensor:
+    """Return `|Z|^2 (...)` without gradients, in one pass and without a copy."""
+    norm: Tensor = torch.linalg.vector_norm(matrix.detach(), dim=(-2, -1))
+    return norm.square()
 
 
 def split_intercept(weights: Tensor, intercept: str, *, dim: int) -> tuple[Tensor, Tensor]:

@@ -173,13 +173,13 @@ def solve_penalised(gram: Tensor, lam: Tensor, rhs: Tensor) -> tuple[Tensor, flo
     Raises:
         SolveError: singular even with the last jitter of the ladder.
     """
-    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    matrix = gram + lam[..., None, None] * eye
+    matrix = gram + torch.diag_embed(lam[..., None].expand(*gram.shape[:-1]))
     plain = matrix.detach()
     factor, info = torch.linalg.cholesky_ex(plain)
     bad = _untrusted(plain, lam.detach(), info)
     if bad is None:
         return _solve(matrix, factor, rhs), 0.0
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     mean = plain.diagonal(dim1=-2, dim2=-1).mean(-1)
     for jitter in JITTER_LADDER:
         # Only what is singular is touched: the other episodes of a batch stay as they are.
@@ -227,7 +227,7 @@ class _Solve(torch.autograd.Function):
 
 
 def _solve(matrix: Tensor, factor: Tensor, rhs: Tensor) -> Tensor:
-    if not torch.is_grad_enabled():
+    if not (matrix.requires_grad and torch.is_grad_enabled()):
         return torch.cholesky_solve(rhs, factor)
     solved: Tensor = _Solve.apply(matrix, factor, rhs)
     return solved

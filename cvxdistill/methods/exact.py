@@ -4,59 +4,78 @@ import dataclasses
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
-from cvxdistill.features import embed
+from cvxdistill.checks import check_choice, check_positive
+from cvxdistill.features import Extractor, embed
+from cvxdistill.heads import Target
+from cvxdistill.labels import CONSTRAINTS, LOSSES, CrossEntropyLoss, LabelLoss
 from cvxdistill.methods.base import DistillTask, Method, MethodResult
+from cvxdistill.progress import Progress, silent
 from cvxdistill.solvers import solve_labels
 
 
 @dataclasses.dataclass(frozen=True)
 class Exact(Method):
-    """Embed the target once, keep its moments, solve for the labels in closed form.
+    """Embed the target once, then solve the convex problem for the labels.
 
-    Choose it first: seconds instead of hours, no step size, and a certificate. For the extractor
-    it was solved for nothing does better under a squared loss; for unseen ones a pool of several
-    extractors makes the labels carry over.
+    Choose it first: seconds instead of hours, no step size, and a certificate. The squared loss
+    keeps the target's moments and solves in closed form; for the extractor it was solved for
+    nothing does better under it. Cross-entropy keeps the target's features (`4 n d` bytes an
+    extractor), takes seconds more, and carries over better: on MNIST with 100 base examples and a
+    pool of four, heads on unseen extractors gain 2 points by it.
+
+    Args:
+        loss: a name in `LOSSES`.
+        constraint: a name in `CONSTRAINTS`.
+        temperature: of the cross-entropy; other losses have none.
+
+    Raises:
+        InputError: an unknown name, or a temperature that is not above zero.
 
     Example:
-        `cvxdistill.distill(base, target, method="exact")`.
+        >>> from cvxdistill.methods import parse_method
+        >>> parse_method("exact:loss=cross_entropy")
+        Exact(loss='cross_entropy', constraint='free', temperature=1.0)
     """
 
+    loss: str = "squared"
+    constraint: str = "free"
+    temperature: float = 1.0
+
     name: ClassVar[str] = "exact"
+
+    def __post_init__(self) -> None:
+        check_choice("loss", self.loss, LOSSES)
+        check_choice("constraint", self.constraint, CONSTRAINTS)
+        check_positive("temperature", self.temperature)
 
     def run(self, task: DistillTask) -> MethodResult:
         """Solve over the task's pool.
 
         Raises:
-            IncompatibleError: the task's head is not linear in the labels.
+            IncompatibleError: no solver for the task's head with this loss and constraint.
         """
+        loss = self._loss()
         bases, targets = [], []
         pool = len(task.extractors)
         for index, extractor in enumerate(task.extractors):
-            # float64 from here on: labels in float32 would cap what they can reproduce at 1e-7.
-            bases.append(
-                embed(
-                    extractor,
-                    task.base.images,
-                    preprocessing=task.preprocessing,
-                    device=task.device,
-                ).to(torch.float64)
-            )
 
             def report(stage: str, done: int, total: int, shift: int = index) -> None:
                 task.progress(stage, shift * total + done, pool * total)
 
-            targets.append(
-                task.cache.statistics(
-                    extractor,
-                    task.target,
-                    preprocessing=task.preprocessing,
-                    device=task.device,
-                    progress=report,
-                )
-            )
+            # float64 from here on: labels in float32 would cap what they can reproduce at 1e-7.
+            bases.append(_embed(extractor, task.base.images, task).to(torch.float64))
+            targets.append(_target(extractor, task, loss, report))
         task.progress("solve", 0, 1)
-        solution = solve_labels(bases, targets, head=task.head, target_l2=task.target_l2)
+        solution = solve_labels(
+            bases,
+            targets,
+            head=task.head,
+            loss=loss,
+            constraint=self.constraint,
+            target_l2=task.target_l2,
+        )
         task.progress("solve", 1, 1)
         return MethodResult(
             labels=solution.raise_if_failed().labels.cpu(),
@@ -66,3 +85,33 @@ class Exact(Method):
             target_passes=float(pool),
             stats=solution.stats,
         )
+
+    def _loss(self) -> LabelLoss:
+        kind = LOSSES[self.loss]
+        return kind(temperature=self.temperature) if kind is CrossEntropyLoss else kind()
+
+
+def _target(extractor: Extractor, task: DistillTask, loss: LabelLoss, progress: Progress) -> Target:
+    """Return what the loss needs of the target: moments, or features with labels."""
+    if loss.quadratic and task.head.finite_weights:
+        return task.cache.statistics(
+            extractor,
+            task.target,
+            preprocessing=task.preprocessing,
+            device=task.device,
+            progress=progress,
+        )
+    labels = task.target.labels.to(task.device)
+    return _embed(extractor, task.target.images, task, progress), labels
+
+
+def _embed(
+    extractor: Extractor, images: Tensor, task: DistillTask, progress: Progress = silent
+) -> Tensor:
+    return embed(
+        extractor,
+        images,
+        preprocessing=task.preprocessing,
+        device=task.device,
+        progress=progress,
+    )

@@ -168,3 +168,25 @@ def test_a_folder_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write"), atomic_folder(tmp_path / "file" / "run"):
         pytest.fail("the block must not run")
+
+
+def test_files_of_a_new_folder_are_as_readable_as_any_new_file(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    with atomic_folder(tmp_path / "out") as folder:
+        private = folder / "private"
+        private.write_text("")
+        private.chmod(0o600)
+    assert (tmp_path / "out" / "private").stat().st_mode == plain.stat().st_mode
+
+
+def test_a_link_to_a_folder_goes_on_pointing_to_the_new_one(tmp_path):
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    (real / "old").write_text("")
+    link.symlink_to(real, target_is_directory=True)
+    with atomic_folder(link) as folder:
+        (folder / "new").write_text("")
+    assert link.is_symlink()
+    assert [path.name for path in real.iterdir()] == ["new"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]

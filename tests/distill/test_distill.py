@@ -116,7 +116,7 @@ def test_provenance_is_complete_and_fits_json():
         "method", "target", "target_l2", "seed", "status", "certificate", "certificate_text",
         "target_passes", "stats", "seconds", "splits",
     }  # fmt: skip
-    assert known["method"] == {"name": "exact", "options": "Exact()"}
+    assert known["method"] == {"name": "exact", "options": repr(Exact())}
     assert known["target"] == {
         "name": "toy",
         "split": "train",

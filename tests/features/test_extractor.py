@@ -173,7 +173,7 @@ def test_foreign_files_are_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(InputError, match="must be an extractor file of format"):
         load_extractor(path)
-    save_file({"a": torch.zeros(1)}, path, metadata={"format": "cvxdistill-extractor-1"})
+    save_file({"a": torch.zeros(1)}, path, metadata={"about": "cvxdistill-extractor-1"})
     with pytest.raises(InputError, match="not JSON"):
         load_extractor(path)
 
@@ -191,10 +191,19 @@ def test_wrong_tensors_are_refused(edit, message, tmp_path):
     path = saved(tmp_path)
     tensors = load_file(path)
     edit(tensors)
-    metadata = {"format": "cvxdistill-extractor-1", "spec": json.dumps(drawn().spec())}
-    save_file(tensors, path, metadata=metadata)
+    about = {"format": "cvxdistill-extractor-1", "spec": drawn().spec()}
+    save_file(tensors, path, metadata={"about": json.dumps(about)})
     with pytest.raises(InputError, match=message):
         load_extractor(path)
+
+
+def test_equal_extractors_give_equal_files(tmp_path):
+    contents = set()
+    for index in range(4):
+        path = tmp_path / f"{index}.safetensors"
+        save_extractor(drawn(), path)
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

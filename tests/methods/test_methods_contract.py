@@ -12,13 +12,19 @@ from cvxdistill.data import choose_base
 from cvxdistill.errors import IncompatibleError, InputError
 from cvxdistill.features import Pixels, Preprocessing, draw_pool, embed, parse_network
 from cvxdistill.heads import LogisticHead, RidgeHead
+from cvxdistill.labels import CrossEntropyLoss
 from cvxdistill.methods import METHODS, DistillTask, Method, parse_method
 from cvxdistill.problem import Status
 from cvxdistill.solvers import solve_labels
 
 # Options as a user types them, for every registered method: the defaults, and others.
 SPECS = {
-    "exact": ("exact",),
+    "exact": (
+        "exact",
+        "exact:constraint=simplex",
+        "exact:loss=cross_entropy,temperature=0.5",
+        "exact:loss=cross_entropy,constraint=simplex",
+    ),
     "hard": ("hard",),
     "smoothed": ("smoothed", "smoothed:smoothing=0.3"),
 }
@@ -146,6 +152,26 @@ def test_exact_is_solve_labels_on_the_same_features():
     assert relative_error(result.labels, expected.labels) < 1e-6  # moments against examples
     assert result.certificate.rank == expected.certificate.rank
     assert result.target_passes == 2
+
+
+def test_exact_with_another_loss_is_solve_labels_on_examples():
+    task = task_on(make_images())
+
+    def features(data):
+        return [
+            embed(extractor, data.images, preprocessing=task.preprocessing)
+            for extractor in task.extractors
+        ]
+
+    expected = solve_labels(
+        [z.double() for z in features(task.base)],
+        [(z, task.target.labels) for z in features(task.target)],
+        head=task.head,
+        loss=CrossEntropyLoss(temperature=0.5),
+    )
+    result = parse_method("exact:loss=cross_entropy,temperature=0.5").run(task)
+    assert torch.equal(result.labels, expected.labels)
+    assert result.label_kind == "scores"
 
 
 def test_exact_takes_feature_vectors():
