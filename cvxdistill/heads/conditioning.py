@@ -53,7 +53,7 @@ def conditioning(features: Tensor, head: RidgeHead) -> Conditioning:
         raise InputError(f"`features` must be (m, d); got shape {tuple(features.shape)}.")
     with torch.no_grad():
         z, _ = seen_by_penalty(features, head.intercept)
-        lam = head.penalty(seen_trace(z, features), len(z))
+        lam = head.penalty(seen_trace(z), len(z))
         gram = z @ z.mT if len(z) <= z.shape[1] else z.mT @ z
         _, jitter = solve_penalised(gram, lam, gram[:, :1])
         values = torch.linalg.svdvals(z).square()

@@ -37,15 +37,15 @@ def absolute_penalty(l2: float | Tensor, l2_scale: str, trace: Tensor, rows: int
     return value * trace / rows
 
 
-def seen_trace(seen: Tensor, features: Tensor) -> Tensor:
-    """Return the Gram trace `(...)` of `seen`, what the penalty sees of `features (..., m, d)`.
+def seen_trace(seen: Tensor) -> Tensor:
+    """Return the Gram trace `(...)` of features as the penalty sees them, `(..., m, d)`.
 
-    Features that do not vary, as a single example's, leave a trace of rounding or of zero once
-    centred. A penalty relative to that is none, and any positive one gives the right head, weights
-    of zero; so the trace of unit rows stands in.
+    Features that do not vary, as a single example's, leave a trace of zero once centred. A penalty
+    relative to that is none, and any positive one gives the right head, weights of zero; so the
+    trace of unit rows stands in.
     """
     trace = seen.square().sum((-2, -1)) if seen.requires_grad else _squared_norm(seen)
-    flat = trace <= ROUNDING * _squared_norm(features.to(torch.float64))
+    flat = trace == 0
     return torch.where(flat, float(seen.shape[-2]), trace) if bool(flat.any()) else trace
 
 

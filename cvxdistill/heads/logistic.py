@@ -101,7 +101,7 @@ class LogisticHead(Head):
             return each_episode(self.fit, features, labels)
         check_weights(labels, free=self.intercept == "free")
         z, mean = seen_by_penalty(features, self.intercept)
-        lam = absolute_penalty(self.l2, self.l2_scale, seen_trace(z, features), len(z))
+        lam = absolute_penalty(self.l2, self.l2_scale, seen_trace(z), len(z))
         y = labels.to(torch.float64)
         free = self.intercept == "free"
         with torch.no_grad():

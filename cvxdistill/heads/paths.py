@@ -96,7 +96,7 @@ def ridge_path(
         free = head.intercept == "free"
         label_mean = y.mean(0) if free else torch.zeros_like(y[0])
         spectrum = _Spectrum.of(z, free=free)
-        l2, lam = _penalties(head, l2s, seen_trace(z, features), len(z))
+        l2, lam = _penalties(head, l2s, seen_trace(z), len(z))
         weights = spectrum.weights(z, y - label_mean, lam)
         path = _path(head, l2, lam, weights, mean.squeeze(0), label_mean)
         missed = spectrum.left_out(y - label_mean, lam)

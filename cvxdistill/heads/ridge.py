@@ -160,7 +160,7 @@ class RidgeHead(LabelLinearHead):
     def _prepare(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         check_matrix("features", features)
         z, z_mean = seen_by_penalty(features, self.intercept)
-        return z, z_mean, self.penalty(seen_trace(z, features), z.shape[-2])
+        return z, z_mean, self.penalty(seen_trace(z), z.shape[-2])
 
 
 def solve_penalised(gram: Tensor, lam: Tensor, rhs: Tensor) -> tuple[Tensor, float]:

@@ -107,7 +107,7 @@ class SVMHead(Head):
         free = self.intercept == "free"
         check_weights(labels, free=free)
         z, mean = seen_by_penalty(features, self.intercept)
-        lam = absolute_penalty(self.l2, self.l2_scale, seen_trace(z, features), len(z))
+        lam = absolute_penalty(self.l2, self.l2_scale, seen_trace(z), len(z))
         y = labels.to(torch.float64)
         with torch.no_grad():
             found = _solve(z, y, lam, free=free, max_steps=self.max_steps)
