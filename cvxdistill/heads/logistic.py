@@ -1,26 +1,15 @@
 """Multinomial logistic regression with soft labels."""
 
 import dataclasses
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from cvxdistill.checks import check_positive
-from cvxdistill.errors import InputError, SolveError
-from cvxdistill.heads.base import Head
+from cvxdistill.errors import SolveError
 from cvxdistill.heads.coupled import Coupled, CoupledHessian
-from cvxdistill.heads.design import (
-    RowSpace,
-    absolute_penalty,
-    check_options,
-    check_pair,
-    seen_by_penalty,
-    seen_trace,
-    split_intercept,
-)
-from cvxdistill.heads.fit import LinearFit, each_episode
+from cvxdistill.heads.design import RowSpace
 from cvxdistill.heads.implicit import implicit
+from cvxdistill.heads.iterative import IterativeHead
 
 # Armijo's constant and the smallest step of the line search.
 SUFFICIENT, SHORTEST = 1e-4, 2.0**-40
@@ -30,7 +19,7 @@ NOISE = 1e-11
 
 
 @dataclasses.dataclass(frozen=True)
-class LogisticHead(Head):
+class LogisticHead(IterativeHead):
     r"""Multinomial logistic regression on soft labels, differentiable in features, labels, `l2`.
 
     Choose it when the last layer is to be trained by cross-entropy. It is convex, but not linear
@@ -81,29 +70,7 @@ class LogisticHead(Head):
     tol: float = 1e-10
     max_steps: int = 100
 
-    double_backward: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_options(self.l2, self.l2_scale, self.intercept, zero=False)
-        check_positive("tol", self.tol)
-        check_positive("max_steps", self.max_steps)
-
-    def fit(self, features: Tensor, labels: Tensor) -> LinearFit:
-        """Fit to `features (..., m, d)` and `labels (..., m, C)`; one fit a leading index.
-
-        Raises:
-            InputError: shapes that do not fit, entries that are not finite, a row with a negative
-                sum, or a class without weight under a free intercept.
-            SolveError: the step limit came before the tolerance.
-        """
-        check_pair(features, labels)
-        if features.ndim > 2:
-            return each_episode(self.fit, features, labels)
-        check_weights(labels, free=self.intercept == "free")
-        z, mean = seen_by_penalty(features, self.intercept)
-        lam = absolute_penalty(self.l2, self.l2_scale, seen_trace(z), len(z))
-        y = labels.to(torch.float64)
-        free = self.intercept == "free"
+    def _solve(self, z: Tensor, y: Tensor, lam: Tensor, *, free: bool) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             space = RowSpace.of(z)
             tie = float(y.sum()) / y.shape[1] ** 2
@@ -130,11 +97,7 @@ class LogisticHead(Head):
 
         start = torch.cat([space.up(optimum[:rows]), optimum[rows:]])
         weights = implicit(start, residual, solve, z, y, lam)
-        if free:
-            w, b = weights[:-1], weights[-1] - (mean @ weights[:-1]).squeeze(0)
-        else:
-            w, b = split_intercept(weights, self.intercept, dim=0)
-        return LinearFit(w.to(features.dtype), b.to(features.dtype))
+        return (weights[:-1], weights[-1]) if free else (weights, weights[0])
 
     def _newton(self, parts: Coupled, labels: Tensor) -> tuple[Tensor, CoupledHessian]:
         """Return the optimum in coordinates, and the Hessian there."""
@@ -181,29 +144,3 @@ def _line_search(
             return length
         length /= 2
     return length
-
-
-def check_weights(labels: Tensor, *, free: bool) -> None:
-    """Check that labels are weights for which a convex classifier has a minimiser.
-
-    Raises:
-        InputError: a row with a negative sum; under a free intercept, a class without weight.
-    """
-    values = labels.detach().to(torch.float64)
-    sums = values.sum(-1)
-    if bool((sums < 0).any()):
-        row = int((sums < 0).nonzero()[0, -1])
-        raise InputError(
-            "each row of `labels` must have a sum of zero or more, since rows are weights; got "
-            f"{float(sums.min()):.3g} at worst, the first in row {row}. Project the labels, or use "
-            "RidgeHead, which takes any scores."
-        )
-    if free:
-        weight = values.sum(-2)
-        if bool((weight <= 0).any()):
-            column = int((weight <= 0).nonzero()[0, -1])
-            raise InputError(
-                f"every class must have weight for a free intercept; class {column} has "
-                f"{float(weight[column]):.3g}, and its intercept would be minus infinity. Add an "
-                "example of it, smooth the labels, or use intercept=`penalised` or `none`."
-            )

@@ -2,28 +2,16 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from cvxdistill.checks import check_positive
 from cvxdistill.errors import SolveError
-from cvxdistill.heads.base import Head
 from cvxdistill.heads.coupled import Coupled
-from cvxdistill.heads.design import (
-    RowSpace,
-    absolute_penalty,
-    check_options,
-    check_pair,
-    seen_by_penalty,
-    seen_trace,
-    split_intercept,
-)
-from cvxdistill.heads.fit import LinearFit, each_episode
+from cvxdistill.heads.design import RowSpace
 from cvxdistill.heads.implicit import implicit
 from cvxdistill.heads.interior_point import interior_point
-from cvxdistill.heads.logistic import check_weights
+from cvxdistill.heads.iterative import IterativeHead
 from cvxdistill.linalg import solve_symmetric
 
 # The interior-point solve goes as far as rounding lets it; the active set does the rest.
@@ -35,7 +23,7 @@ REPAIRS = 30
 
 
 @dataclasses.dataclass(frozen=True)
-class SVMHead(Head):
+class SVMHead(IterativeHead):
     r"""Crammer-Singer machine on soft labels, differentiable in features, labels and `l2`.
 
     Choose it where margins are wanted: labels of examples well inside their class drop out of
@@ -86,40 +74,13 @@ class SVMHead(Head):
     tol: float = 1e-8
     max_steps: int = 100
 
-    double_backward: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_options(self.l2, self.l2_scale, self.intercept, zero=False)
-        check_positive("tol", self.tol)
-        check_positive("max_steps", self.max_steps)
-
-    def fit(self, features: Tensor, labels: Tensor) -> LinearFit:
-        """Fit to `features (..., m, d)` and `labels (..., m, C)`; one fit a leading index.
-
-        Raises:
-            InputError: shapes that do not fit, entries that are not finite, a row with a negative
-                sum, or a class without weight under a free intercept.
-            SolveError: the duality gap stayed above the tolerance.
-        """
-        check_pair(features, labels)
-        if features.ndim > 2:
-            return each_episode(self.fit, features, labels)
-        free = self.intercept == "free"
-        check_weights(labels, free=free)
-        z, mean = seen_by_penalty(features, self.intercept)
-        lam = absolute_penalty(self.l2, self.l2_scale, seen_trace(z), len(z))
-        y = labels.to(torch.float64)
+    def _solve(self, z: Tensor, y: Tensor, lam: Tensor, *, free: bool) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             found = _solve(z, y, lam, free=free, max_steps=self.max_steps)
             self._check_gap(found, z, y, lam)
         solution = implicit(found.solution, found.kkt.residual, found.solve, z, y, lam)
         dual, b, _ = found.kkt.split(solution, y, lam)
-        weights = -(z.mT @ dual)
-        if free:
-            w, b = weights, b - (mean @ weights).squeeze(0)
-        else:
-            w, b = split_intercept(weights, self.intercept, dim=0)
-        return LinearFit(w.to(features.dtype), b.to(features.dtype))
+        return -(z.mT @ dual), b
 
     def _check_gap(self, found: "_Found", z: Tensor, y: Tensor, lam: Tensor) -> None:
         dual, b, _ = found.kkt.split(found.solution, y, lam)
