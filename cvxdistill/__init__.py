@@ -4,7 +4,7 @@ from cvxdistill.artifact import Distilled
 from cvxdistill.data import DATASETS, ImageSet, Splits, choose_base, load_splits
 from cvxdistill.distill import distill
 from cvxdistill.errors import CvxDistillError, IncompatibleError, InputError, SolveError
-from cvxdistill.evaluate import EvalRow, Recipe, evaluate
+from cvxdistill.evaluate import EvalRow, evaluate
 from cvxdistill.features import (
     FEATURES,
     Extractor,
@@ -37,6 +37,7 @@ from cvxdistill.methods import METHODS
 from cvxdistill.problem import Certificate, LabelProblem, LabelSolution, Status
 from cvxdistill.solvers import SOLVERS, choose_prior_weight, choose_temperature, solve_labels
 from cvxdistill.statistics import TargetStatistics
+from cvxdistill.students import OPTIMISERS, Recipe
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,7 @@ __all__ = [
     "HEADS",
     "LOSSES",
     "METHODS",
+    "OPTIMISERS",
     "SOLVERS",
     "Certificate",
     "CrossEntropyLoss",

@@ -37,9 +37,11 @@ from cvxdistill.manifest import (
     head_record,
     manifest_text,
     read_manifest,
+    recipe_from_record,
     sha256_of,
     versions,
 )
+from cvxdistill.students import Recipe
 
 LABEL_KINDS = ("distribution", "scores")
 
@@ -59,6 +61,7 @@ class Distilled:
         head: the head that the labels were solved for.
         extractors: those that the labels were solved for; a module that a user brought is not
             stored, so after loading it is missing here while `provenance` still names it.
+        recipe: how students are to be trained on the labels, where the method chose it.
         provenance: method, seeds, splits, certificate and versions, in JSON types.
 
     Raises:
@@ -79,6 +82,7 @@ class Distilled:
     preprocessing: Preprocessing = dataclasses.field(default_factory=Preprocessing)
     head: Head = dataclasses.field(default_factory=RidgeHead)
     extractors: tuple[Extractor, ...] = ()
+    recipe: Recipe | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -159,6 +163,7 @@ class Distilled:
             preprocessing=self.preprocessing.record(),
             head=head_record(self.head),
             extractors=tuple(extractors),
+            recipe=None if self.recipe is None else dataclasses.asdict(self.recipe),
             provenance={**self.provenance, "versions": versions()},
             files={path.name: sha256_of(path) for path in sorted(folder.iterdir())},
         )
@@ -210,6 +215,7 @@ class Distilled:
             preprocessing=Preprocessing.from_record(manifest.preprocessing, parts),
             head=head_from_record(manifest.head),
             extractors=_load_extractors(folder, manifest),
+            recipe=recipe_from_record(manifest.recipe),
             provenance=manifest.provenance,
         )
 

@@ -1,5 +1,6 @@
 """Distill: puts the parts together. No numerics here."""
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from cvxdistill.features import (
     parse_network,
 )
 from cvxdistill.heads import Head, RidgeHead
-from cvxdistill.methods import DistillTask, Method, MethodResult, parse_method
+from cvxdistill.methods import DistillTask, Journal, Method, MethodResult, parse_method
 from cvxdistill.progress import Progress, silent
 
 # Extractors in the default pool. One makes labels that suit itself alone; four cost four forward
@@ -41,11 +42,13 @@ def distill(
     target_l2: float | None = None,
     preprocessing: Preprocessing | None = None,
     validation: ImageSet | None = None,
+    student: str | Network | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
     provenance: Mapping[str, Any] | None = None,
     progress: Progress = silent,
     cache: StatisticsCache | None = None,
+    journal: Journal | None = None,
 ) -> Distilled:
     """Learn labels for `base` such that a model trained on them does well on `target`.
 
@@ -59,11 +62,13 @@ def distill(
         target_l2: penalty of the full-data head inside the label objective; `None` is its own.
         preprocessing: of images; fitted to the target when not given.
         validation: examples that methods may make choices on.
+        student: the network that methods train from scratch; `default_student` when not given.
         seed: of extractors and of every other draw.
         device: where networks run.
         provenance: what else to record, such as the splits.
         progress: told how far the work is.
         cache: of moments of the target, to be shared with `evaluate`.
+        journal: checkpoints and the time budget of methods that take steps.
 
     Returns:
         The distilled set, ready to be saved, evaluated or trained on.
@@ -93,22 +98,34 @@ def distill(
         head=RidgeHead() if head is None else head,
         validation=validation,
         target_l2=target_l2,
+        student=parse_network(student) if isinstance(student, str) else student,
         seed=seed,
         device=place,
         progress=progress,
         cache=cache or StatisticsCache(),
+        journal=journal or Journal(),
     )
     result = learner.run(task)
     known = _provenance(learner, task, result, seconds=time.perf_counter() - started)
+    return _distilled(task, ready, result, {**(provenance or {}), **known})
+
+
+def _distilled(
+    task: DistillTask, ready: Preprocessing, result: MethodResult, provenance: Mapping[str, Any]
+) -> Distilled:
+    base = task.base.to("cpu")
+    if result.examples is not None:
+        base = dataclasses.replace(base, images=result.examples.cpu())
     return Distilled(
-        base=base.to("cpu"),
+        base=base,
         labels=result.labels,
         label_kind=result.label_kind,
-        class_names=target.class_names,
+        class_names=task.target.class_names,
         preprocessing=ready.to("cpu"),
         head=task.head,
         extractors=task.extractors,
-        provenance={**(provenance or {}), **known},
+        recipe=result.recipe,
+        provenance=provenance,
     )
 
 
@@ -134,6 +151,7 @@ def _provenance(
             "fingerprint": target.fingerprint(),
         },
         "target_l2": task.target_l2,
+        "student": str(task.network),
         "seed": task.seed,
         "status": result.status.name.lower(),
         "certificate": certificate.record() if certificate else None,

@@ -16,6 +16,7 @@ from torch import Tensor
 from cvxdistill.checks import check_choice
 from cvxdistill.errors import InputError
 from cvxdistill.heads import HEADS, Head
+from cvxdistill.students import Recipe
 
 FORMAT: Literal["cvxdistill.distilled/1"] = "cvxdistill.distilled/1"
 MANIFEST = "manifest.json"
@@ -50,6 +51,7 @@ class Manifest(BaseModel):
     preprocessing: dict[str, Any]
     head: dict[str, Any]
     extractors: tuple[dict[str, Any], ...]
+    recipe: dict[str, Any] | None
     provenance: dict[str, Any]
     files: dict[str, str]
 
@@ -137,6 +139,21 @@ def head_from_record(record: Mapping[str, Any]) -> Head:
         raise
     except (TypeError, ValueError) as error:
         raise InputError(f"the head's options do not fit: {error}.") from error
+
+
+def recipe_from_record(record: Mapping[str, Any] | None) -> Recipe | None:
+    """Restore the recipe for students, where there is one.
+
+    Raises:
+        InputError: options that a recipe does not take.
+    """
+    if record is None:
+        return None
+    try:
+        lists = {key: tuple(value) for key, value in record.items() if isinstance(value, list)}
+        return Recipe(**{**record, **lists})
+    except TypeError as error:
+        raise InputError(f"the recipe for students does not fit: {error}.") from error
 
 
 def versions() -> dict[str, str]:

@@ -28,6 +28,7 @@ LAYERS = (
     ("data",),
     ("statistics",),
     ("features", "heads", "labels"),
+    ("students",),
     ("certificate",),
     ("problem",),
     ("solvers",),

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from benchmarks.pool.data import Study
 from cvxdistill.data import ImageSet
-from cvxdistill.evaluate import Recipe, Students, draw_student, predict
 from cvxdistill.features import parse_network
 from cvxdistill.labels import one_hot
 from cvxdistill.seeding import derive_seed
+from cvxdistill.students import Recipe, Students, draw_student, predict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +64,7 @@ def train_teachers(study: Study, teachers: Teachers) -> Ensemble:
     recipe = Recipe(checkpoints=(teachers.steps,), batch_size=256)
     images, labels = study.preprocessing(data.images), one_hot(data.labels, classes)
     fitted = students.fit(images, labels, "distribution", recipe=recipe, seed=teachers.seed)
-    [(_, members)] = fitted
+    list(fitted)
+    members = students.modules()
     torch.save([member.state_dict() for member in members], path)
     return Ensemble(members)

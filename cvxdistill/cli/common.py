@@ -24,11 +24,12 @@ from cvxdistill.artifact import Distilled
 from cvxdistill.checks import check_choice
 from cvxdistill.data import Splits, load_splits
 from cvxdistill.errors import InputError
-from cvxdistill.evaluate import EvalRow, Recipe, evaluate, nested
+from cvxdistill.evaluate import EvalRow, evaluate, nested
 from cvxdistill.features import Network, StatisticsCache, draw_pool, parse_network
 from cvxdistill.files import atomic_file
 from cvxdistill.progress import Progress
 from cvxdistill.report import accuracy_table
+from cvxdistill.students import Recipe
 
 DEVICES = ("auto", "cpu", "cuda")
 

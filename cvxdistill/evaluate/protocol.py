@@ -13,11 +13,11 @@ from cvxdistill.errors import InputError
 from cvxdistill.evaluate.heads import evaluate_heads
 from cvxdistill.evaluate.metrics import accuracy
 from cvxdistill.evaluate.rows import EvalRow
-from cvxdistill.evaluate.students import Recipe, Students, default_student, predict
 from cvxdistill.features import Network, Pixels, StatisticsCache, draw_pool, parse_network
 from cvxdistill.labels import one_hot, smoothed
 from cvxdistill.progress import Progress, silent
 from cvxdistill.seeding import derive_seed, generator
+from cvxdistill.students import Recipe, Students, default_student
 
 # How students may read labels; validation chooses, with as many tries for the baseline as for the
 # distilled labels. Scores are multiplied by the scale: small targets are fitted before the hidden
@@ -145,6 +145,15 @@ def _unseen_network(distilled: Distilled, unseen: str | Network | None) -> Netwo
     return random[0] if random else None
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Best:
+    """The students that validation prefers so far, and what was chosen with them."""
+
+    score: float
+    weights: Mapping[str, Tensor]
+    choices: dict[str, float]
+
+
 @dataclasses.dataclass(eq=False)
 class _Judge:
     """Trains students on label sets and tests the ones that validation chose."""
@@ -196,38 +205,40 @@ class _Judge:
     def _measure(
         self, network: Network, labels: LabelSet, stage: str
     ) -> tuple[tuple[float, ...], dict[str, float]]:
-        classes = len(self.distilled.class_names)
-        best: tuple[float, list[torch.nn.Module], dict[str, float]] | None = None
+        best: _Best | None = None
         for value, candidate in labels.candidates.items():
-            students = Students(
-                network,
-                tuple(labels.examples.shape[1:]),
-                classes,
-                seeds=[derive_seed(self.seed, index) for index in range(self.seeds)],
-                device=self.device,
-            )
-            checkpoints = students.fit(
+            students = self._students(network, labels)
+            for steps in students.fit(
                 labels.examples,
                 candidate.to(self.device),
                 labels.label_kind,
                 recipe=self.recipe,
                 seed=self.seed,
                 progress=lambda _, done, total: self.progress(stage, done, total),
-            )
-            for steps, modules in checkpoints:
-                score = self._validate(modules, steps)
-                if best is None or score > best[0]:
-                    chosen: dict[str, float] = {"steps": steps}
+            ):
+                score = self._validate(students, steps)
+                if best is None or score > best.score:
+                    choices: dict[str, float] = {"steps": steps}
                     if labels.option:
-                        chosen[labels.option] = value
-                    best = score, modules, chosen
+                        choices[labels.option] = value
+                    best = _Best(score, students.weights(), choices)
             if self.validation is None:
                 break
         assert best is not None, "a recipe has at least one checkpoint"
-        images, truth = self.ready(self.test.images), self.test.labels.to(self.device)
-        return tuple(accuracy(predict(module, images), truth) for module in best[1]), best[2]
+        logits = students.predict(self.ready(self.test.images), weights=best.weights)
+        truth = self.test.labels.to(self.device)
+        return tuple(accuracy(one, truth) for one in logits), best.choices
 
-    def _validate(self, modules: list[torch.nn.Module], steps: int) -> float:
+    def _students(self, network: Network, labels: LabelSet) -> Students:
+        return Students(
+            network,
+            tuple(labels.examples.shape[1:]),
+            len(self.distilled.class_names),
+            seeds=[derive_seed(self.seed, index) for index in range(self.seeds)],
+            device=self.device,
+        )
+
+    def _validate(self, students: Students, steps: int) -> float:
         """Return the mean validation accuracy; without validation, later is better."""
         if self.validation is None:
             return float(steps)
@@ -235,6 +246,5 @@ class _Judge:
         stream = generator(self.seed, "choice examples")
         drawn = torch.randperm(len(self.validation), generator=stream)[:CHOICE_EXAMPLES]
         part = self.validation.subset(drawn)
-        images, truth = self.ready(part.images), part.labels.to(self.device)
-        scores = [accuracy(predict(module, images), truth) for module in modules]
-        return sum(scores) / len(scores)
+        logits, truth = students.predict(self.ready(part.images)), part.labels.to(self.device)
+        return sum(accuracy(one, truth) for one in logits) / len(logits)

@@ -3,6 +3,8 @@
 from cvxdistill.methods.base import DistillTask, Method, MethodResult
 from cvxdistill.methods.exact import Exact
 from cvxdistill.methods.hard import Hard
+from cvxdistill.methods.iterative import IterativeMethod, Learner
+from cvxdistill.methods.journal import Journal
 from cvxdistill.methods.smoothed import Smoothed
 from cvxdistill.specs import parse_spec
 
@@ -17,6 +19,9 @@ __all__ = [
     "DistillTask",
     "Exact",
     "Hard",
+    "IterativeMethod",
+    "Journal",
+    "Learner",
     "Method",
     "MethodResult",
     "Smoothed",

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from cvxdistill.data import ImageSet
 from cvxdistill.errors import InputError
-from cvxdistill.features import Extractor, Preprocessing, StatisticsCache
+from cvxdistill.features import Extractor, Network, Preprocessing, StatisticsCache
 from cvxdistill.heads import Head
+from cvxdistill.methods.journal import Journal
 from cvxdistill.problem import Certificate, Status
 from cvxdistill.progress import Progress, silent
+from cvxdistill.students import Recipe, default_student
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,10 +30,12 @@ class DistillTask:
         preprocessing: of images, before extractors and students.
         head: fitted to base features and labels.
         target_l2: penalty of the full-data head in the label objective; `None` is the head's own.
+        student: the network that methods train from scratch; `default_student` when not given.
         seed: of every draw the method makes.
         device: where networks run.
         progress: told how far the method is.
         cache: of moments of the target.
+        journal: where methods that take steps leave their state, and how long they may work.
     """
 
     base: ImageSet
@@ -41,10 +45,17 @@ class DistillTask:
     head: Head
     validation: ImageSet | None = None
     target_l2: float | None = None
+    student: Network | None = None
     seed: int = 0
     device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
     progress: Progress = silent
     cache: StatisticsCache = dataclasses.field(default_factory=StatisticsCache)
+    journal: Journal = dataclasses.field(default_factory=Journal)
+
+    @property
+    def network(self) -> Network:
+        """The network that methods train from scratch."""
+        return default_student(self.target.shape) if self.student is None else self.student
 
     def true_classes(self) -> Tensor:
         """Return the base examples' classes `(m,)` as classes of the target.
@@ -71,6 +82,9 @@ class MethodResult:
         certificate: of the solve, where there was one.
         target_passes: how often each target example went through a network, summed over networks.
         stats: further numbers.
+        recipe: how students are to be trained on the labels, where the method chose it.
+        examples: learned base images, float32 in [0, 1] or beyond, before preprocessing; `None`
+            where the base stays as it is.
     """
 
     labels: Tensor
@@ -79,6 +93,8 @@ class MethodResult:
     certificate: Certificate | None = None
     target_passes: float = 0.0
     stats: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    recipe: Recipe | None = None
+    examples: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)

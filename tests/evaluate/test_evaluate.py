@@ -19,7 +19,6 @@ from cvxdistill.errors import InputError
 from cvxdistill.evaluate import (
     METRICS,
     EvalRow,
-    Recipe,
     accuracy,
     evaluate,
     interval,
@@ -28,6 +27,7 @@ from cvxdistill.evaluate import (
 )
 from cvxdistill.features import MLP, wrap_module
 from cvxdistill.heads import KernelRidgeHead, LogisticHead, RidgeHead
+from cvxdistill.students import Recipe
 
 QUICK = Recipe(checkpoints=(1, 2))
 TEST = make_images(45, seed=7, split="test")
@@ -248,8 +248,15 @@ class FakeStudents:
     def fit(self, examples, labels, label_kind, *, recipe, seed, progress):
         top = round(float(labels.max()), 6)
         for steps in recipe.checkpoints:
-            known = self.by_top.get(top, self.by_steps).get(steps, set())
-            yield steps, [Knows(known) for _ in range(self.count)]
+            self.known = self.by_top.get(top, self.by_steps).get(steps, set())
+            yield steps
+
+    def weights(self):
+        return self.known
+
+    def predict(self, examples, weights=None):
+        known = self.known if weights is None else weights
+        return torch.stack([Knows(known)(examples) for _ in range(self.count)])
 
 
 @pytest.fixture

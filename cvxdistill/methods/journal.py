@@ -1,0 +1,122 @@
+"""What a long run leaves behind while it works: a checkpoint, and marks along its way."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cvxdistill.errors import InputError
+from cvxdistill.files import atomic_file
+
+State = Mapping[str, Tensor]
+
+
+@dataclasses.dataclass(eq=False)
+class Journal:
+    """Checkpoints of one run and its time budget. Without a path nothing is written.
+
+    A checkpoint is one safetensors file, replaced as a whole, that holds the learner's state, the
+    number of steps done, the seconds spent, and the fingerprint of the task. Random numbers need
+    no state: every draw follows from the seed and the number of the step.
+
+    Attributes:
+        path: the checkpoint file.
+        every: seconds between two checkpoints; 0 is after each step.
+        resume: go on from the file; it must be of the same task.
+        budget: seconds after which a run takes no further step; `None` is no limit.
+        marks: seconds at which `watch` is to be called, in rising order.
+        watch: called with `(seconds, step)` once after each mark has passed; its own time does not
+            count.
+    """
+
+    path: Path | None = None
+    every: float = 30.0
+    resume: bool = False
+    budget: float | None = None
+    marks: tuple[float, ...] = ()
+    watch: Callable[[float, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        self._spent, self._began, self._saved, self._next = 0.0, time.perf_counter(), 0.0, 0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of work so far, those before an interruption included."""
+        return self._spent + time.perf_counter() - self._began
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the budget is spent."""
+        return self.budget is not None and self.seconds >= self.budget
+
+    def open(self, fingerprint: str) -> tuple[int, dict[str, Tensor]] | None:
+        """Start the clock; return the step and state to go on from, or `None` to start anew.
+
+        Raises:
+            InputError: a checkpoint that is not to be resumed lies there, or that of another task.
+        """
+        self._spent, self._began, self._next = 0.0, time.perf_counter(), 0
+        if self.path is None or not self.path.exists():
+            return None
+        if not self.resume:
+            raise InputError(
+                f"`{self.path}` is the checkpoint of an interrupted run. Go on with it by "
+                "`--resume`, or delete it to start anew."
+            )
+        state, about = _read(self.path)
+        if about.get("fingerprint") != fingerprint:
+            raise InputError(
+                f"`{self.path}` is the checkpoint of another run: method, options, data, seed and "
+                "networks must be the same. Repeat the options, or delete it to start anew."
+            )
+        self._spent = float(about["seconds"])
+        return int(about["step"]), state
+
+    def after_step(self, step: int, fingerprint: str, state: Callable[[], State]) -> None:
+        """Save a checkpoint if one is due, and call `watch` if a mark has passed."""
+        seconds = self.seconds
+        if self._next < len(self.marks) and seconds >= self.marks[self._next]:
+            while self._next < len(self.marks) and seconds >= self.marks[self._next]:
+                self._next += 1
+            if self.watch is not None:
+                paused = time.perf_counter()
+                self.watch(seconds, step)
+                self._began += time.perf_counter() - paused
+        if self.path is not None and seconds - self._saved >= self.every:
+            self.save(step, fingerprint, state())
+
+    def save(self, step: int, fingerprint: str, state: State) -> None:
+        """Write the checkpoint, all of it or nothing."""
+        from safetensors.torch import save_file
+
+        assert self.path is not None
+        about = {"fingerprint": fingerprint, "step": step, "seconds": self.seconds}
+        tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(self.path) as temporary:
+            save_file(tensors, temporary, metadata={"about": json.dumps(about)})
+        self._saved = self.seconds
+
+    def close(self) -> None:
+        """Delete the checkpoint: the run is complete."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("about", "{}"))
+            # Copies, since the file may be replaced while its tensors are in use.
+            state = {key: torch.clone(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(
+            f"`{path}` is not a readable checkpoint: {error}. Delete it to start anew."
+        ) from error
+    return state, about

@@ -1,0 +1,30 @@
+"""Students: networks trained from scratch on labelled examples, side by side."""
+
+from cvxdistill.students.optimisers import (
+    OPTIMISERS,
+    OptimiserKind,
+    pack_optimiser,
+    unpack_optimiser,
+)
+from cvxdistill.students.recipe import Recipe, batch_rows
+from cvxdistill.students.stack import (
+    Students,
+    default_student,
+    draw_student,
+    predict,
+    student_loss,
+)
+
+__all__ = [
+    "OPTIMISERS",
+    "OptimiserKind",
+    "Recipe",
+    "Students",
+    "batch_rows",
+    "default_student",
+    "draw_student",
+    "pack_optimiser",
+    "predict",
+    "student_loss",
+    "unpack_optimiser",
+]

@@ -1,0 +1,66 @@
+"""Optimisers of students by name, and what is between two of their steps as tensors."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimiserKind:
+    """One optimiser and the learning rate it starts from when nobody says.
+
+    Attributes:
+        make: `(parameters, lr) -> optimiser`; every other setting is PyTorch's default.
+        lr: PyTorch's default, or the usual one where PyTorch's is not meant for use.
+    """
+
+    make: Callable[[Sequence[Tensor], float], torch.optim.Optimizer]
+    lr: float
+
+
+def _momentum(parameters: Sequence[Tensor], lr: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=lr, momentum=0.9)
+
+
+OPTIMISERS: dict[str, OptimiserKind] = {
+    "adam": OptimiserKind(lambda p, lr: torch.optim.Adam(p, lr=lr), 1e-3),
+    "adamw": OptimiserKind(lambda p, lr: torch.optim.AdamW(p, lr=lr), 1e-3),
+    "sgd": OptimiserKind(lambda p, lr: torch.optim.SGD(p, lr=lr), 1e-1),
+    "momentum": OptimiserKind(_momentum, 1e-2),
+    "rmsprop": OptimiserKind(lambda p, lr: torch.optim.RMSprop(p, lr=lr), 1e-3),
+}
+
+
+def pack_optimiser(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """Return what an optimiser remembers, such as Adam's moments, as tensors under `prefix`.
+
+    Example:
+        >>> weight = torch.zeros(2, requires_grad=True)
+        >>> optimiser = torch.optim.Adam([weight])
+        >>> weight.sum().backward()
+        ... optimiser.step()
+        >>> sorted(pack_optimiser(optimiser, "adam"))
+        ['adam.0.exp_avg', 'adam.0.exp_avg_sq', 'adam.0.step']
+    """
+    state: Mapping[int, Mapping[str, Any]] = optimiser.state_dict()["state"]
+    return {
+        f"{prefix}.{index}.{key}": torch.as_tensor(value).detach().clone()
+        for index, entries in state.items()
+        for key, value in entries.items()
+        if value is not None
+    }
+
+
+def unpack_optimiser(
+    optimiser: torch.optim.Optimizer, state: Mapping[str, Tensor], prefix: str
+) -> None:
+    """Give an optimiser what [pack_optimiser][cvxdistill.students.pack_optimiser] returned."""
+    entries: dict[int, dict[str, Tensor]] = {}
+    for name, value in state.items():
+        if name.startswith(f"{prefix}."):
+            index, _, key = name.removeprefix(f"{prefix}.").partition(".")
+            entries.setdefault(int(index), {})[key] = value.clone()
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": entries})
