@@ -5,6 +5,7 @@ from cvxdistill.methods.exact import Exact
 from cvxdistill.methods.hard import Hard
 from cvxdistill.methods.iterative import IterativeMethod, Learner
 from cvxdistill.methods.journal import Journal
+from cvxdistill.methods.qin2024_teacher import Teacher
 from cvxdistill.methods.smoothed import Smoothed
 from cvxdistill.specs import parse_spec
 
@@ -12,6 +13,7 @@ METHODS: dict[str, type[Method]] = {
     "exact": Exact,
     "hard": Hard,
     "smoothed": Smoothed,
+    "teacher": Teacher,
 }
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Method",
     "MethodResult",
     "Smoothed",
+    "Teacher",
     "parse_method",
 ]
 

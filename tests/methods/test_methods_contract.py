@@ -27,6 +27,10 @@ SPECS = {
     ),
     "hard": ("hard",),
     "smoothed": ("smoothed", "smoothed:smoothing=0.3"),
+    "teacher": (
+        "teacher:teachers=2,steps=4,batch_size=8,checkpoints=2,students=1,student_steps=2",
+        "teacher:teachers=1,steps=2,batch_size=8,choose=false,temperature=2.0",
+    ),
 }
 
 

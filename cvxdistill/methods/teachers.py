@@ -1,0 +1,93 @@
+"""Teachers: networks trained side by side on the target, to be asked about other images."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from cvxdistill.methods.base import DistillTask
+from cvxdistill.methods.choosing import ensemble_logits
+from cvxdistill.seeding import derive_seed
+from cvxdistill.students import Recipe, Students, batch_rows
+
+
+class Teachers:
+    """An ensemble that learns the target's classes by mini-batches, Adam and cross-entropy.
+
+    They differ in their initial weights and see the same batches, which are then cut out and
+    preprocessed once for all of them. The target lies on the device as it is stored, in bytes.
+    What is between two steps is in `state`; the batches follow from the task's seed.
+
+    Args:
+        task: gives target, network, preprocessing, seed and device.
+        count: number of teachers.
+        batch_size: target examples a step.
+        stream: name of the draws of initial weights and batches.
+
+    Attributes:
+        students: the stack; `students.steps` is the number of batches seen.
+    """
+
+    def __init__(
+        self, task: DistillTask, count: int, *, batch_size: int = 256, stream: str = "teacher"
+    ) -> None:
+        self._target = task.target.to(task.device)
+        self._preprocessing = task.preprocessing
+        self._batches = derive_seed(task.seed, stream, "batches")
+        self.count, self.batch_size = count, min(batch_size, len(task.target))
+        self.students = Students(
+            task.network,
+            task.target.shape,
+            task.target.num_classes,
+            seeds=[derive_seed(task.seed, stream, index) for index in range(count)],
+            device=task.device,
+        )
+        # The number of steps is the caller's affair: Adam's rate is the same in all of them.
+        self.students.begin(Recipe(checkpoints=(1,), batch_size=self.batch_size))
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the target so far, the same for each teacher."""
+        return self.students.steps * self.batch_size / len(self._target)
+
+    @property
+    def target_passes(self) -> float:
+        """Passes over the target so far, summed over teachers."""
+        return self.epochs * self.count
+
+    def step(self) -> None:
+        """Learn from the next mini-batch."""
+        rows = batch_rows(len(self._target), self.batch_size, self._batches, self.students.steps)
+        images, classes = self._target.images, self._target.labels
+        if rows is not None:
+            rows = rows.to(images.device)
+            images, classes = images[rows], classes[rows]
+        wanted = one_hot(classes, self._target.num_classes).float()
+        self.students.step(self._preprocessing(images), wanted, "distribution")
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the ensemble's mean centred logits `(n, C)` of images before preprocessing."""
+        device = self._target.images.device
+        return ensemble_logits(self.students, self._preprocessing(images.to(device)))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that the next step depends on."""
+        return self.students.state("teachers")
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to a state."""
+        self.students.restore(state, "teachers")
+
+
+def geometric_steps(total: int, count: int, *, span: float = 16.0) -> tuple[int, ...]:
+    """Return at most `count` rising numbers of steps from `total / span` to `total`.
+
+    Early and late stopping are told apart on a logarithmic scale.
+
+    Example:
+        >>> geometric_steps(1000, 3)
+        (62, 250, 1000)
+    """
+    powers = torch.linspace(-1.0, 0.0, count).tolist() if count > 1 else [0.0]
+    return tuple(sorted({max(1, int(total * span**power)) for power in powers}))
