@@ -46,6 +46,29 @@ from cvxdistill.students import Recipe
 LABEL_KINDS = ("distribution", "scores")
 
 
+@dataclasses.dataclass(frozen=True)
+class Bits:
+    """What examples and labels of a distilled set take, in bits, before any compression.
+
+    Head, preprocessing, hashes and provenance are left out: they do not grow with the examples,
+    or are not needed to train on them.
+
+    Attributes:
+        images: examples as they are stored, 8 bits a number for bytes and 32 for float32.
+        labels: `64 m C`, labels as they are stored.
+        hard_labels: `m ceil(log2 C)`, what classes alone would take: what one-hot labels need.
+    """
+
+    images: int
+    labels: int
+    hard_labels: int
+
+    @property
+    def total(self) -> int:
+        """Images and labels as they are stored."""
+        return self.images + self.labels
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Distilled:
     """A few real examples with synthetic labels, and all that is needed to use them.
@@ -109,6 +132,23 @@ class Distilled:
     def true_labels(self) -> Tensor | None:
         """`(m,)` the base examples' own classes, where they are classes of the target too."""
         return self.base.labels if self.base.class_names == self.class_names else None
+
+    @property
+    def bits(self) -> Bits:
+        """What examples and labels take.
+
+        Example:
+            >>> images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+            >>> base = ImageSet(images, torch.tensor([0, 1]), ("a", "b"), name="toy")
+            >>> Distilled(base, torch.eye(2), "distribution", ("a", "b")).bits
+            Bits(images=1024, labels=256, hard_labels=2)
+        """
+        classes = len(self.class_names)
+        return Bits(
+            images=8 * self.examples.element_size() * self.examples.numel(),
+            labels=64 * len(self) * classes,
+            hard_labels=len(self) * (classes - 1).bit_length(),
+        )
 
     def as_dataset(self) -> TensorDataset:
         """Return `(preprocessed example, label)` pairs, both float32, for a `DataLoader`."""

@@ -1,7 +1,6 @@
 """Distill: puts the parts together. No numerics here."""
 
 import dataclasses
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -85,7 +84,8 @@ def distill(
         >>> distilled.labels.shape, distilled.label_kind
         (torch.Size([20, 10]), 'scores')
     """
-    started = time.perf_counter()
+    journal = journal or Journal()
+    journal.start()
     _check_shapes(base, target)
     learner = parse_method(method) if isinstance(method, str) else method
     place = torch.device(device)
@@ -103,10 +103,10 @@ def distill(
         device=place,
         progress=progress,
         cache=cache or StatisticsCache(),
-        journal=journal or Journal(),
+        journal=journal,
     )
     result = learner.run(task)
-    known = _provenance(learner, task, result, seconds=time.perf_counter() - started)
+    known = _provenance(learner, task, result, seconds=journal.seconds)
     return _distilled(task, ready, result, {**(provenance or {}), **known})
 
 

@@ -2,12 +2,13 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from cvxdistill.artifact import Distilled
+from cvxdistill.checks import check_choice
 from cvxdistill.data import ImageSet
 from cvxdistill.errors import InputError
 from cvxdistill.evaluate.heads import evaluate_heads
@@ -26,6 +27,7 @@ SMOOTHINGS = (0.1, 0.3)
 SCALES = (1.0, 3.0)
 # Examples that steps and smoothing are chosen on; 2,000 tell accuracies apart to about 1 point.
 CHOICE_EXAMPLES = 2000
+LABEL_SETS = ("distilled", "hard", "smoothed", "full")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,6 +58,7 @@ def evaluate(
     students: Sequence[str | Network] | None = None,
     seeds: int = 5,
     unseen: str | Network | None = None,
+    label_sets: Collection[str] = LABEL_SETS,
     recipe: Recipe | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
@@ -77,6 +80,7 @@ def evaluate(
         students: networks to train from scratch; `default_student` when not given.
         seeds: repetitions: unseen extractors drawn and students trained.
         unseen: network of the unseen extractors; the artefact's own when not given.
+        label_sets: those of `LABEL_SETS` to measure; rows do not depend on one another.
         recipe: how students are trained.
         seed: of every draw here.
         device: where networks run.
@@ -87,15 +91,20 @@ def evaluate(
         One row a setting, network and label set.
 
     Raises:
-        InputError: other classes or shapes than the artefact's, or fewer than one seed.
+        InputError: other classes or shapes than the artefact's, fewer than one seed, or an
+            unknown label set.
     """
     _check(distilled, test, seeds)
+    for name in label_sets:
+        check_choice("label_sets", name, LABEL_SETS)
     place, cache = torch.device(device), cache or StatisticsCache()
     truth = distilled.true_labels
     labels = {"distilled": distilled.labels}
     if truth is not None:
         labels["hard"] = one_hot(truth, len(distilled.class_names))
         labels["smoothed"] = smoothed(truth, len(distilled.class_names), smoothing=SMOOTHINGS[0])
+    labels = {name: label_set for name, label_set in labels.items() if name in label_sets}
+    train = train if "full" in label_sets else None
     rows: list[EvalRow] = []
     same = distilled.extractors[:seeds]
     settings = {"same_extractor": same, "unseen_extractor": ()}
@@ -120,7 +129,8 @@ def evaluate(
     judge = _Judge(distilled, test, validation, recipe or Recipe(), seeds, seed, place, progress)
     for student in [default_student(test.shape)] if students is None else students:
         recipe_network = parse_network(student) if isinstance(student, str) else student
-        rows += [judge.row(recipe_network, label_set) for label_set in judge.label_sets(train)]
+        sets = [found for found in judge.label_sets(train) if found.name in label_sets]
+        rows += [judge.row(recipe_network, label_set) for label_set in sets]
     return rows
 
 

@@ -73,7 +73,7 @@ class IterativeMethod(Method):
             done += 1
             task.progress(self.name, done, total)
             if done < total:
-                journal.after_step(done, fingerprint, learner.state)
+                journal.after_step(done, fingerprint, learner.state, learner.result)
         result = learner.result()
         journal.close()
         if done < total:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,8 +30,9 @@ class Journal:
         resume: go on from the file; it must be of the same task.
         budget: seconds after which a run takes no further step; `None` is no limit.
         marks: seconds at which `watch` is to be called, in rising order.
-        watch: called with `(seconds, step)` once after each mark has passed; its own time does not
-            count.
+        watch: called with `(seconds, step, result)` once after each mark has passed: the
+            `MethodResult` of a run that would end there, and the seconds at which such a run would
+            have it, its choices on validation included. None of that counts as work of this run.
     """
 
     path: Path | None = None
@@ -38,14 +40,20 @@ class Journal:
     resume: bool = False
     budget: float | None = None
     marks: tuple[float, ...] = ()
-    watch: Callable[[float, int], None] | None = None
+    watch: Callable[[float, int, Any], None] | None = None
 
     def __post_init__(self) -> None:
+        self.start()
+        self._started = False
+
+    def start(self) -> None:
+        """Start the clock, before work that counts but comes before the first step."""
         self._spent, self._began, self._saved, self._next = 0.0, time.perf_counter(), 0.0, 0
+        self._started = True
 
     @property
     def seconds(self) -> float:
-        """Seconds of work so far, those before an interruption included."""
+        """Seconds of work so far: those before an interruption included, those of `watch` not."""
         return self._spent + time.perf_counter() - self._began
 
     @property
@@ -54,12 +62,16 @@ class Journal:
         return self.budget is not None and self.seconds >= self.budget
 
     def open(self, fingerprint: str) -> tuple[int, dict[str, Tensor]] | None:
-        """Start the clock; return the step and state to go on from, or `None` to start anew.
+        """Return the step and state to go on from, or `None` to start anew.
+
+        The clock starts here unless `start` was called before.
 
         Raises:
             InputError: a checkpoint that is not to be resumed lies there, or that of another task.
         """
-        self._spent, self._began, self._next = 0.0, time.perf_counter(), 0
+        if not self._started:
+            self.start()
+        self._started = False
         if self.path is None or not self.path.exists():
             return None
         if not self.resume:
@@ -74,17 +86,26 @@ class Journal:
                 "networks must be the same. Repeat the options, or delete it to start anew."
             )
         self._spent = float(about["seconds"])
+        # Marks that passed before the checkpoint was written have been watched.
+        self._next = sum(mark <= self._spent for mark in self.marks)
         return int(about["step"]), state
 
-    def after_step(self, step: int, fingerprint: str, state: Callable[[], State]) -> None:
+    def after_step(
+        self,
+        step: int,
+        fingerprint: str,
+        state: Callable[[], State],
+        result: Callable[[], Any] | None = None,
+    ) -> None:
         """Save a checkpoint if one is due, and call `watch` if a mark has passed."""
         seconds = self.seconds
         if self._next < len(self.marks) and seconds >= self.marks[self._next]:
             while self._next < len(self.marks) and seconds >= self.marks[self._next]:
                 self._next += 1
-            if self.watch is not None:
+            if self.watch is not None and result is not None:
                 paused = time.perf_counter()
-                self.watch(seconds, step)
+                found = result()
+                self.watch(seconds + time.perf_counter() - paused, step, found)
                 self._began += time.perf_counter() - paused
         if self.path is not None and seconds - self._saved >= self.every:
             self.save(step, fingerprint, state())

@@ -223,6 +223,20 @@ def test_labels_that_do_not_fit_are_refused(rows, kind, match):
         Distilled(base, torch.tensor(rows, dtype=torch.float64), kind, ("a", "b"))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "shape", "images"),
+    [(torch.uint8, (3, 4, 4), 8), (torch.float32, (3, 4, 4), 32), (torch.float32, (5,), 32)],
+)
+def test_bits_are_those_of_the_stored_tensors(dtype, shape, images):
+    examples = torch.zeros(6, *shape).to(dtype)
+    base = ImageSet(examples, torch.arange(6) % 5, tuple("abcde"), name="toy")
+    bits = Distilled(base, draw(6, 5), "scores", tuple("abcde")).bits
+    assert bits.images == 6 * examples[0].numel() * images
+    assert bits.labels == 6 * 5 * 64
+    assert bits.hard_labels == 6 * 3
+    assert bits.total == bits.images + bits.labels
+
+
 def test_true_labels_exist_only_within_the_classes():
     made = plain()
     assert made.true_labels.tolist() == made.base.labels.tolist()

@@ -161,6 +161,23 @@ def test_rows_of_every_setting(with_train):
         assert row.record()["accuracy"] == pytest.approx(sum(row.values) / 2)
 
 
+@pytest.mark.parametrize("names", [("distilled",), ("full",), ("hard", "smoothed"), ()])
+def test_some_label_sets_alone_have_the_rows_they_have_among_all(names):
+    made, data = make_distilled(), make_images()
+    options = {
+        "train": data, "validation": data, "students": ["mlp:width=4"], "seeds": 2, "recipe": QUICK
+    }  # fmt: skip
+    rows = evaluate(made, TEST, **options)
+    some = evaluate(made, TEST, label_sets=names, **options)
+    wanted = [dataclasses.replace(row, seconds=0.0) for row in rows if row.labels in names]
+    assert [dataclasses.replace(row, seconds=0.0) for row in some] == wanted
+
+
+def test_an_unknown_label_set_is_refused():
+    with pytest.raises(InputError, match="`label_sets` must be one of distilled"):
+        evaluate(make_distilled(), TEST, label_sets=("soft",))
+
+
 def test_true_labels_only_where_they_exist():
     base = choose_base(make_images(12, classes=("x", "y", "z")), 6)
     made = Distilled(base, draw(6, 3), "scores", ("a", "b", "c"))
