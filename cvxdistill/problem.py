@@ -112,6 +112,7 @@ class LabelProblem:
         target_l2: penalty in the label objective, in the head's own scale; `None` is the head's.
         prior: `(m, C)` labels to stay near, or `None`.
         prior_weight: strength of the pull towards `prior`, zero or more.
+        classes: number of classes, where integer labels may lack the last ones; else read off.
 
     Raises:
         InputError: sizes that do not fit one another, or a prior without weight.
@@ -125,6 +126,7 @@ class LabelProblem:
     target_l2: float | None = None
     prior: Tensor | None = None
     prior_weight: float = 0.0
+    classes: int | None = None
 
     def __post_init__(self) -> None:
         if not self.base_features or len(self.base_features) != len(self.targets):
@@ -177,6 +179,8 @@ class LabelProblem:
             raise InputError(f"targets must agree in the number of classes; got {fixed}.")
         if fixed:
             return fixed[0]
+        if self.classes is not None:
+            return self.classes
         # A part of the data may lack the last classes, of which a prior knows.
         return max(seen) if self.prior is None else max(*seen, self.prior.shape[1])
 

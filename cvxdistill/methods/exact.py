@@ -75,6 +75,7 @@ class Exact(Method):
             loss=loss,
             constraint=self.constraint,
             target_l2=task.target_l2,
+            num_classes=task.target.num_classes,
         )
         task.progress("solve", 1, 1)
         return MethodResult(

@@ -49,6 +49,7 @@ def solve_labels(
     target_l2: float | None = None,
     prior: Tensor | None = None,
     prior_weight: float = 0.0,
+    num_classes: int | None = None,
     solver: str | LabelSolver | None = None,
 ) -> LabelSolution:
     r"""Solve for the labels with which a head fitted to the base does best on the target.
@@ -66,6 +67,7 @@ def solve_labels(
             the plain loss.
         prior: `(m, C)` labels to stay near.
         prior_weight: strength of the pull towards `prior`.
+        num_classes: of integer labels that may lack the last classes; read off when not given.
         solver: a name in `SOLVERS`, or a solver; the first that fits when not given.
 
     Returns:
@@ -96,6 +98,7 @@ def solve_labels(
         target_l2=target_l2,
         prior=prior,
         prior_weight=prior_weight,
+        num_classes=num_classes,
     )
     if isinstance(solver, str):
         solver = SOLVERS[check_choice("solver", solver, SOLVERS)]()

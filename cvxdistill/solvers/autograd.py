@@ -49,13 +49,18 @@ class StochasticObjective:
             ]
 
     def sample(self, labels: Tensor, draws: torch.Generator, batch_size: int) -> Tensor:
-        """Return an unbiased estimate of the objective, a scalar with a graph."""
+        """Return an unbiased estimate of the objective, a scalar with a graph.
+
+        One extractor with `batch_size` of its target's examples, or all where there are no more.
+        """
         index = int(torch.randint(len(self._bases), (), generator=draws))
         features, classes = self._pair(index)
-        picked = torch.randint(len(features), (min(batch_size, len(features)),), generator=draws)
-        picked = picked.to(features.device)
+        if batch_size < len(features):
+            picked = torch.randint(len(features), (batch_size,), generator=draws)
+            picked = picked.to(features.device)
+            features, classes = features[picked], classes[picked]
         fit = self._fit(index, labels)
-        loss = self._loss(fit, features[picked], classes[picked])
+        loss = self._loss(fit, features, classes)
         return loss + self._penalty(index, fit, labels) + self._pull(labels)
 
     def full(self, labels: Tensor) -> FullPass:
@@ -111,9 +116,10 @@ class StochasticObjective:
         return self._problem.head.fit(self._bases[index], labels)
 
     def _loss(self, fit: HeadFit, features: Tensor, classes: Tensor) -> Tensor:
-        loss = self._problem.loss
-        goal = loss.code(classes, num_classes=self._problem.num_classes)
-        return loss.value(fit(features.detach().to(torch.float64)), goal.to(features.device))
+        loss, place = self._problem.loss, self._bases[0].device
+        goal = loss.code(classes.to(place), num_classes=self._problem.num_classes)
+        # A target that is too large for the device comes from elsewhere, block by block.
+        return loss.value(fit(features.detach().to(place, torch.float64)), goal)
 
     def _penalty(self, index: int, fit: HeadFit, labels: Tensor) -> Tensor:
         features, _ = self._pair(index)

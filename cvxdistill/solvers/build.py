@@ -21,6 +21,7 @@ def build_problem(
     target_l2: float | None = None,
     prior: Tensor | None = None,
     prior_weight: float = 0.0,
+    num_classes: int | None = None,
 ) -> LabelProblem:
     """Return the label problem; arguments as in [solve_labels][cvxdistill.solvers.solve_labels].
 
@@ -41,6 +42,7 @@ def build_problem(
         target_l2=target_l2,
         prior=prior,
         prior_weight=prior_weight,
+        classes=num_classes,
     )
 
 

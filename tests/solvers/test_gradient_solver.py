@@ -29,7 +29,7 @@ from cvxdistill.solvers import (
     solve_labels,
 )
 from cvxdistill.solvers.autograd import StochasticObjective
-from cvxdistill.solvers.gradient import frank_wolfe
+from cvxdistill.solvers.descent import frank_wolfe
 
 
 def objective_by_fit(problem, labels):
