@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import nn
 
 from cvxdistill.features.base import Network, feature_count
+from cvxdistill.features.pooling import HalvingMaxPool
 from cvxdistill.features.shapes import check_image_shape
 
 _PADDED_BELOW = 12
@@ -43,10 +44,10 @@ class LeNet(Network):
         maps = nn.Sequential(
             nn.Conv2d(channels, 6, 5, padding=2),
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
+            HalvingMaxPool(),
             nn.Conv2d(6, 16, 5, padding=padding),
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
+            HalvingMaxPool(),
             nn.Flatten(),
         )
         return nn.Sequential(

@@ -1,17 +1,27 @@
 """Methods by name."""
 
 from cvxdistill.methods.base import DistillTask, Method, MethodResult
+from cvxdistill.methods.bohdal2020_ridge import OnlineRidge
+from cvxdistill.methods.bohdal2020_second_order import SecondOrder
 from cvxdistill.methods.exact import Exact
+from cvxdistill.methods.first_order import FirstOrder
 from cvxdistill.methods.hard import Hard
 from cvxdistill.methods.iterative import IterativeMethod, Learner
 from cvxdistill.methods.journal import Journal
 from cvxdistill.methods.qin2024_teacher import Teacher
 from cvxdistill.methods.smoothed import Smoothed
+from cvxdistill.methods.sucholutsky2019_images_labels import ImagesLabels
+from cvxdistill.methods.wang2018_images import Images
 from cvxdistill.specs import parse_spec
 
 METHODS: dict[str, type[Method]] = {
     "exact": Exact,
+    "first-order": FirstOrder,
     "hard": Hard,
+    "images": Images,
+    "images-labels": ImagesLabels,
+    "online-ridge": OnlineRidge,
+    "second-order": SecondOrder,
     "smoothed": Smoothed,
     "teacher": Teacher,
 }
@@ -20,12 +30,17 @@ __all__ = [
     "METHODS",
     "DistillTask",
     "Exact",
+    "FirstOrder",
     "Hard",
+    "Images",
+    "ImagesLabels",
     "IterativeMethod",
     "Journal",
     "Learner",
     "Method",
     "MethodResult",
+    "OnlineRidge",
+    "SecondOrder",
     "Smoothed",
     "Teacher",
     "parse_method",

@@ -25,7 +25,27 @@ SPECS = {
         "exact:loss=cross_entropy,temperature=0.5",
         "exact:loss=cross_entropy,constraint=simplex",
     ),
+    "first-order": (
+        "first-order:steps=6",
+        "first-order:steps=3,head=logistic:l2=0.1,batch_size=20",
+        "first-order:steps=3,loss=hinge,constraint=top-k,memory=0",
+    ),
     "hard": ("hard",),
+    "images": (
+        "images:steps=2,inner_steps=2,inner_epochs=1,networks=2,batch_size=8",
+        "images:steps=2,inner_steps=2,inner_epochs=2,networks=1,batch_size=8,divide=true,noise=0.1",
+    ),
+    "images-labels": (
+        "images-labels:steps=2,inner_steps=2,inner_epochs=1,networks=1,batch_size=8",
+    ),
+    "online-ridge": (
+        "online-ridge:steps=3,batch_size=8,inner_batch=4,validate_every=2",
+        "online-ridge:steps=5,patience=1,init=smoothed,validate_every=9,rate=0.5",
+    ),
+    "second-order": (
+        "second-order:steps=3,batch_size=8,inner_batch=4,validate_every=2",
+        "second-order:steps=3,inner_steps=2,models=2,patience=1,validate_every=9",
+    ),
     "smoothed": ("smoothed", "smoothed:smoothing=0.3"),
     "teacher": (
         "teacher:teachers=2,steps=4,batch_size=8,checkpoints=2,students=1,student_steps=2",

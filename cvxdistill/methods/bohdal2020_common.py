@@ -1,0 +1,264 @@
+"""What the two methods of Bohdal, Yang and Hospedales (2020) share.
+
+Both learn labels while networks are trained on them. In each step a network takes in a mini-batch
+of base examples with the labels as they are, is asked about a mini-batch of the target, and the
+labels follow the gradient of what it got wrong. Networks are thrown away and drawn anew once they
+stop getting better, so that the labels have to serve whole trainings and not the end of one. How
+long the networks lasted is how long students are to be trained.
+
+"Flexible dataset distillation: learn labels instead of images",
+<https://arxiv.org/abs/2006.08572>; the authors' code is <https://github.com/ondrejbohdal/label-distillation>.
+
+Where both methods differ from that code:
+
+- Labels are kept in float64, and a row without a positive entry becomes uniform, not NaN.
+- Batches of the target are all of one size: the short one at the end of an epoch is left out. The
+  restarts' moving average is over counts of errors, which is then the same and free of rounding.
+- Validation trains the student that will be evaluated, a network under a linear layer, with Adam.
+  So does their second-order method; their ridge method trains students under its own kind of head.
+- At the end the number of students' steps is chosen on validation among 1, 2 and 4 times the
+  length that restarts suggest; theirs is that length itself.
+- Without validation examples the last labels are taken, and the length that restarts suggest.
+"""
+
+import dataclasses
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from cvxdistill.checks import check_choice, check_positive
+from cvxdistill.errors import InputError
+from cvxdistill.labels import INITS, ClampRenormalise
+from cvxdistill.methods.base import DistillTask, MethodResult
+from cvxdistill.methods.bohdal2020_restarts import Restarts, student_steps
+from cvxdistill.methods.choosing import choose_labels
+from cvxdistill.methods.iterative import IterativeMethod, Learner
+from cvxdistill.methods.journal import State
+from cvxdistill.seeding import derive_seed, generator
+from cvxdistill.students import Recipe, batch_rows, pack_optimiser, unpack_optimiser
+
+# Theirs: the validation part of MNIST as a whole.
+VALIDATION_EXAMPLES = 10_000
+# Lengths of training tried at the end, as multiples of what the restarts suggest, and by how many
+# students at least: one choice decides the recipe, so it is made with more care than the others.
+STEP_FACTORS = (1, 2, 4)
+FINAL_STUDENTS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class OnlineLabels(IterativeMethod):
+    """Options of both methods; the defaults are those of the authors' runs on MNIST.
+
+    Args:
+        steps: label updates; theirs are 400 epochs of 49 batches.
+        batch_size: target examples a step.
+        inner_batch: base examples a step; `None` is theirs: half the base set, between 10 and 50.
+        init: labels to start from, a name in `INITS`.
+        lr: of Adam on the labels.
+        network_lr: of Adam on the network.
+        patience: steps that the restarts' moving average looks back and waits; `None` is theirs:
+            100 for more than ten classes, else 200 for more than 100 base examples, else 50.
+        validate_every: steps between two validations; theirs are 5 epochs.
+        students: trained in each validation.
+
+    Raises:
+        InputError: an unknown `init`, or numbers out of range.
+    """
+
+    steps: int = 19_600
+    batch_size: int = 1024
+    inner_batch: int | None = None
+    init: str = "uniform"
+    lr: float = 1e-3
+    network_lr: float = 1e-3
+    patience: int | None = None
+    validate_every: int = 245
+    students: int = 1
+
+    needs_extractors = False
+
+    def __post_init__(self) -> None:
+        check_choice("init", self.init, INITS)
+        check_positive("lr", self.lr)
+        check_positive("network_lr", self.network_lr)
+        counts = ("steps", "batch_size", "inner_batch", "patience", "validate_every", "students")
+        for name in counts:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"`{name}` must be 1 or more; got {value}.")
+
+    def inner_size(self, base_examples: int) -> int:
+        """Return the number of base examples a step."""
+        size = self.inner_batch or min(50, max(10, base_examples // 2))
+        return min(size, base_examples)
+
+    def restarts(self, base_examples: int, num_classes: int) -> Restarts:
+        """Return the rule by which one network is thrown away."""
+        usual = 100 if num_classes > 10 else 200 if base_examples > 100 else 50
+        return Restarts(self.patience or usual)
+
+
+class OnlineLearner(Learner):
+    """Labels learned while `networks` networks are trained on them.
+
+    A subclass trains the networks: `update` takes one step of theirs and of the labels, `redraw`
+    gives one of them new weights, and `state` and `restore` add theirs to what is kept here.
+
+    Args:
+        method: the options.
+        task: what is to be labelled, for what.
+        networks: trained side by side.
+    """
+
+    def __init__(self, method: OnlineLabels, task: DistillTask, networks: int = 1) -> None:
+        self.method, self.task = method, task
+        count, classes = len(task.base), task.target.num_classes
+        # A uniform start needs no true classes, so it also serves bases from other data sets.
+        truth = task.base.labels if method.init == "uniform" else task.true_classes()
+        self.labels = INITS[method.init](truth, classes).to(task.device, torch.float64)
+        self.optimiser = adam([self.labels], method.lr)
+        self.base = task.preprocessing(task.base.images.to(task.device))
+        self.images = task.target.images.to(task.device)
+        self.classes = task.target.labels.to(task.device)
+        self.inner = method.inner_size(count)
+        self.rules = [method.restarts(count, classes) for _ in range(networks)]
+        self.best, self.best_accuracy = self.labels.clone(), -1.0
+        self.best_steps, self.validated, self.done = 1, -1, 0
+
+    @property
+    def total(self) -> int:
+        """Number of label updates."""
+        return self.method.steps
+
+    @abstractmethod
+    def update(self, images: Tensor, classes: Tensor, rows: Tensor) -> Tensor:
+        """Take one step of the networks and of the labels.
+
+        Args:
+            images: `(n, *shape)` preprocessed examples of the target.
+            classes: `(n,)` their classes.
+            rows: `(b,)` the base examples of this step.
+
+        Returns:
+            `(networks,)` errors made on the target's examples before the labels changed.
+        """
+
+    @abstractmethod
+    def redraw(self, network: int, seed: int) -> None:
+        """Give a network fresh weights and all that goes with them."""
+
+    def network_seed(self, network: int) -> int:
+        """Return the seed of the weights that a network starts its present life from."""
+        life = len(self.rules[network].lengths)
+        return derive_seed(self.task.seed, "network", network, life)
+
+    def step(self, index: int) -> None:
+        """Take one step; restart networks and validate where it is time."""
+        size, seed = self.method.batch_size, self.task.seed
+        rows = batch_rows(len(self.images), size, derive_seed(seed, "target"), index)
+        picked = torch.arange(len(self.images)) if rows is None else rows
+        picked = picked.to(self.images.device)
+        stream = generator(seed, "base rows", index)
+        inner = torch.randperm(len(self.base), generator=stream)[: self.inner]
+        wrong = self.update(
+            self.task.preprocessing(self.images[picked]),
+            self.classes[picked],
+            inner.to(self.images.device),
+        )
+        # The one wait for the device in a step: whether a network goes on is decided by its errors.
+        for network, errors in enumerate(wrong.tolist()):
+            if self.rules[network].after(errors):
+                self.redraw(network, self.network_seed(network))
+        self.done = index + 1
+        if self.task.validation is not None and self.done % self.method.validate_every == 0:
+            self.best, self.best_steps, self.best_accuracy = self._validated()
+            self.validated = self.done
+
+    def learn(self, rows: Tensor, gradient: Tensor) -> None:
+        """Move the labels of `rows` against the gradient `(b, C)`, and make distributions of them.
+
+        Adam's momentum also moves the labels of other rows, as it does in the authors' code.
+        """
+        self.labels.grad = torch.zeros_like(self.labels).index_copy_(0, rows, gradient.double())
+        self.optimiser.step()
+        self.labels.copy_(ClampRenormalise().project(self.labels.clamp_max(1)))
+
+    def _validated(self) -> tuple[Tensor, int, float]:
+        """Return the best labels, steps and accuracy, those of now included; the later win ties."""
+        steps = student_steps(self.rules)
+        found = self._choose(self.labels, (steps,), self.method.students, f"after {self.done}")
+        if found[1] >= self.best_accuracy:
+            return self.labels.clone(), steps, found[1]
+        return self.best, self.best_steps, self.best_accuracy
+
+    def _choose(
+        self, labels: Tensor, checkpoints: tuple[int, ...], students: int, stream: str
+    ) -> tuple[Recipe, float]:
+        chosen = choose_labels(
+            self.task,
+            {0: labels},
+            "distribution",
+            recipe=self._recipe(checkpoints),
+            students=students,
+            stream=stream,
+            max_validation=VALIDATION_EXAMPLES,
+        )
+        return chosen.recipe, chosen.accuracy
+
+    def _recipe(self, checkpoints: tuple[int, ...]) -> Recipe:
+        return Recipe(checkpoints, batch_size=self.inner, lr=1e-3, optimiser="adam")
+
+    def state(self) -> dict[str, Tensor]:
+        """Return labels, their optimiser, the restarts and the best so far."""
+        out = {
+            "labels": self.labels.clone(),
+            "best": self.best.clone(),
+            "best_accuracy": torch.tensor(self.best_accuracy, dtype=torch.float64),
+            "counts": torch.tensor([self.best_steps, self.validated, self.done]),
+            **pack_optimiser(self.optimiser, "labels_optimiser"),
+        }
+        for network, rule in enumerate(self.rules):
+            out |= rule.state(f"restarts.{network}")
+        return out
+
+    def restore(self, state: State) -> None:
+        """Go back to a state."""
+        self.labels.copy_(state["labels"])
+        self.best = state["best"].clone()
+        self.best_accuracy = float(state["best_accuracy"])
+        self.best_steps, self.validated, self.done = state["counts"].tolist()
+        unpack_optimiser(self.optimiser, state, "labels_optimiser")
+        for network, rule in enumerate(self.rules):
+            rule.restore(state, f"restarts.{network}")
+
+    def result(self) -> MethodResult:
+        """Return the labels that did best on validation, and how students are to be trained."""
+        labels, steps, accuracy = self.labels, student_steps(self.rules), None
+        recipe = self._recipe((steps,))
+        if self.task.validation is not None:
+            labels, steps, accuracy = self.best, self.best_steps, self.best_accuracy
+            if self.validated != self.done:
+                labels, steps, accuracy = self._validated()
+            tried = tuple(factor * steps for factor in STEP_FACTORS)
+            students = max(FINAL_STUDENTS, self.method.students)
+            recipe, _ = self._choose(labels, tried, students, "final")
+        seen = self.done * min(self.method.batch_size, len(self.images)) * len(self.rules)
+        stats = {
+            "restarts": float(sum(len(rule.lengths) for rule in self.rules)),
+            "suggested_steps": float(steps),
+        }
+        if accuracy is not None:
+            stats["validation_accuracy"] = accuracy
+        return MethodResult(
+            labels=labels.detach().cpu(),
+            label_kind="distribution",
+            target_passes=seen / len(self.images),
+            stats=stats,
+            recipe=recipe,
+        )
+
+
+def adam(parameters: list[Tensor], lr: float) -> torch.optim.Adam:
+    """Return PyTorch's Adam in its quickest form."""
+    return torch.optim.Adam(parameters, lr=lr, fused=True)
