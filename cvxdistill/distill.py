@@ -122,7 +122,7 @@ def _distilled(
         label_kind=result.label_kind,
         class_names=task.target.class_names,
         preprocessing=ready.to("cpu"),
-        head=task.head,
+        head=task.head if result.head is None else result.head,
         extractors=task.extractors,
         recipe=result.recipe,
         provenance=provenance,

@@ -46,11 +46,13 @@ def parse_spec(spec: str, registry: Mapping[str, type[Kind]], *, what: str) -> K
 
 
 def _parse_value(what: str, text: str, kind: Any) -> Any:
-    """Read `text` as `kind`: int, float, bool, str, or one of them or nothing."""
+    """Read `text` as `kind`: int, float, bool, str, or one of them or something else."""
     if isinstance(kind, types.UnionType):
-        if text.lower() == "none":
+        members = typing.get_args(kind)
+        if text.lower() == "none" and types.NoneType in members:
             return None
-        (kind,) = (member for member in typing.get_args(kind) if member is not types.NoneType)
+        # What cannot be typed, such as a tensor in the place of a number, is passed over.
+        (kind,) = (member for member in members if member in (int, float, bool, str))
     if kind is str:
         return text
     if kind is bool:

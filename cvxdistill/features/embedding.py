@@ -78,13 +78,15 @@ def embed(
     preprocessing: Preprocessing,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
+    out: Tensor | None = None,
     progress: Progress = silent,
 ) -> Tensor:
     """Return the features `(n, d)` of all images as one float32 tensor.
 
     Choose it where they fit in memory (`4 * n * d` bytes); else
     [embed_batches][cvxdistill.features.embedding.embed_batches], which has the same arguments,
-    checks and errors. The result carries no gradient history and may enter autograd.
+    checks and errors. The result carries no gradient history and may enter autograd. `out` is
+    where to write it, `(n, d)` float32 on any device or mapped from a file.
 
     Example:
         >>> from cvxdistill.features import ConvNet, draw_extractor
@@ -94,7 +96,13 @@ def embed(
         torch.Size([5, 128])
     """
     place = _prepare(extractor, images, device)
-    out = torch.empty(len(images), extractor.num_features, device=place)
+    size = len(images), extractor.num_features
+    if out is None:
+        out = torch.empty(size, device=place)
+    elif tuple(out.shape) != size or out.dtype != torch.float32:
+        raise InputError(
+            f"`out` must be {size} float32; got {tuple(out.shape)} {out.dtype}. Allocate it anew."
+        )
     for _ in _batches(extractor, images, preprocessing, batch_size, place, progress, out):
         pass
     return out

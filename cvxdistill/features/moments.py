@@ -83,10 +83,20 @@ class StatisticsCache:
         *,
         preprocessing: Preprocessing,
         device: torch.device | str = "cpu",
+        features: Tensor | None = None,
         progress: Progress = silent,
     ) -> TargetStatistics:
-        """Return what `embed_statistics` returns, computed at the first call only."""
+        """Return what `embed_statistics` returns, computed at the first call only.
+
+        With `features (n, d)` of the data at hand no network runs for it.
+        """
         key = extractor.fingerprint(), id(data), preprocessing.fingerprint(), str(device)
+        if key not in self._kept and features is not None:
+            found = TargetStatistics(features.shape[1], data.num_classes, device=device)
+            parts = zip(features.split(_ROWS), data.labels.split(_ROWS), strict=True)
+            for rows, labels in parts:
+                found.update(rows, labels)
+            self._kept[key] = data, found
         if key not in self._kept:
             found = embed_statistics(
                 extractor, data, preprocessing=preprocessing, device=device, progress=progress

@@ -11,6 +11,7 @@ from cvxdistill.heads.paths import RidgePath, full_data_path, ridge_path
 from cvxdistill.heads.ridge import RidgeHead
 from cvxdistill.heads.svm import SVMHead
 from cvxdistill.heads.target import Target, TargetRoot, stack
+from cvxdistill.specs import parse_spec
 
 HEADS: dict[str, type[Head]] = {
     "cvxpy": CvxpyHead,
@@ -42,6 +43,23 @@ __all__ = [
     "TargetRoot",
     "conditioning",
     "full_data_path",
+    "parse_head",
     "ridge_path",
     "stack",
 ]
+
+
+def parse_head(spec: str) -> Head:
+    """Read a head as a user types it: `ridge`, or `kernel-ridge:kernel=ntk,depth=2`.
+
+    A `CvxpyHead` has a function as an option, which has no spelling: it is used from Python.
+
+    Raises:
+        InputError: an unknown name or option, or a value of the wrong type or out of range.
+
+    Example:
+        >>> parse_head("logistic:l2=0.1").l2
+        0.1
+    """
+    typed = {name: kind for name, kind in HEADS.items() if kind is not CvxpyHead}
+    return parse_spec(spec, typed, what="head")

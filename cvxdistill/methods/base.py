@@ -85,6 +85,7 @@ class MethodResult:
         recipe: how students are to be trained on the labels, where the method chose it.
         examples: learned base images, float32 in [0, 1] or beyond, before preprocessing; `None`
             where the base stays as it is.
+        head: that the labels are for, where it is not the task's.
     """
 
     labels: Tensor
@@ -95,6 +96,7 @@ class MethodResult:
     stats: Mapping[str, float] = dataclasses.field(default_factory=dict)
     recipe: Recipe | None = None
     examples: Tensor | None = None
+    head: Head | None = None
 
 
 @dataclasses.dataclass(frozen=True)

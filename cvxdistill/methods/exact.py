@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cvxdistill.checks import check_choice, check_positive
+from cvxdistill.errors import IncompatibleError
 from cvxdistill.features import Extractor, embed
 from cvxdistill.heads import Target
 from cvxdistill.labels import CONSTRAINTS, LOSSES, CrossEntropyLoss, LabelLoss
@@ -54,8 +55,14 @@ class Exact(Method):
         """Solve over the task's pool.
 
         Raises:
-            IncompatibleError: no solver for the task's head with this loss and constraint.
+            IncompatibleError: a head that is not linear in the labels, or no solver for it with
+                this loss and constraint.
         """
+        if not task.head.label_linear:
+            raise IncompatibleError(
+                "`exact` needs a head that is linear in the labels, such as RidgeHead or "
+                f"KernelRidgeHead; got {type(task.head).__name__}. Use the method `first-order`."
+            )
         loss = self._loss()
         bases, targets = [], []
         pool = len(task.extractors)

@@ -11,6 +11,7 @@ from cvxdistill.problem import LabelSolution, LabelSolver
 from cvxdistill.solvers.build import build_problem, first_fitting
 from cvxdistill.solvers.choose import Choice, HeldOut, choose_prior_weight, choose_temperature
 from cvxdistill.solvers.cross_entropy import CrossEntropySolver
+from cvxdistill.solvers.descent import DescentOptions, LabelDescent, start_labels
 from cvxdistill.solvers.exact import ExactSolver
 from cvxdistill.solvers.gradient import GradientSolver
 from cvxdistill.solvers.projected import ProjectedSolver
@@ -27,15 +28,18 @@ __all__ = [
     "SOLVERS",
     "Choice",
     "CrossEntropySolver",
+    "DescentOptions",
     "ExactSolver",
     "GradientSolver",
     "HeldOut",
+    "LabelDescent",
     "LabelSolver",
     "ProjectedSolver",
     "build_problem",
     "choose_prior_weight",
     "choose_temperature",
     "solve_labels",
+    "start_labels",
 ]
 
 

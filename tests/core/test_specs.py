@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ class Thing:
     word: str = "x"
     flag: bool = False
     perhaps: int | None = None
+    weight: float | torch.Tensor = 2.0
 
     def __post_init__(self):
         if self.count < 0:
@@ -36,6 +38,7 @@ def test_values_are_read_as_their_fields_declare():
         3, 1e-3, "no=w", True, 7
     )
     assert parse("thing:perhaps=none,word=none,flag=false") == Thing(word="none")
+    assert parse("thing:weight=0.25") == Thing(weight=0.25)
 
 
 @given(
