@@ -1,0 +1,249 @@
+"""Learning through training: what Wang et al. (2018) and Sucholutsky and Schonlau (2019) share.
+
+Networks take a number of gradient steps on the synthetic examples; how they then do on the target
+is differentiated with respect to the examples, their labels and the step sizes, back through each
+of those steps.
+"""
+
+import dataclasses
+import math
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from cvxdistill.checks import check_positive
+from cvxdistill.errors import InputError
+from cvxdistill.labels import one_hot
+from cvxdistill.methods.base import DistillTask, MethodResult
+from cvxdistill.methods.iterative import IterativeMethod, Learner
+from cvxdistill.methods.journal import State
+from cvxdistill.methods.unrolling import unrolled_gradient
+from cvxdistill.seeding import derive_seed, generator
+from cvxdistill.students import (
+    Recipe,
+    Students,
+    batch_rows,
+    pack_optimiser,
+    unpack_optimiser,
+)
+
+# Of the outer Adam, as in the first paper's code.
+BETAS = (0.5, 0.999)
+# Below this a step is none, and a recipe wants step sizes above zero.
+LEAST_STEP = 1e-8
+
+
+@dataclasses.dataclass(frozen=True)
+class UnrolledMethod(IterativeMethod):
+    """What is common to methods that learn examples through the training of networks.
+
+    Args:
+        steps: updates of the synthetic examples.
+        inner_steps: gradient steps a network takes in an epoch.
+        inner_epochs: epochs; each of the `inner_steps * inner_epochs` steps has a size of its own.
+        divide: share the examples of an epoch out among its steps, in random order, instead of
+            showing all of them in each step. Cheaper by `inner_steps`; less exact.
+        networks: drawn afresh for each update, side by side.
+        batch_size: target examples of an update.
+        lr: of Adam on pixels in [0, 1]; all rates fall along half a cosine to zero.
+        step_size: that all steps start from.
+        step_lr: of Adam on the step sizes.
+        noise: standard deviation of what is added to the base examples at the start.
+
+    Raises:
+        InputError: a number out of range.
+    """
+
+    steps: int = 1000
+    inner_steps: int = 10
+    inner_epochs: int = 3
+    divide: bool = False
+    networks: int = 4
+    batch_size: int = 256
+    lr: float = 0.01
+    step_size: float = 0.1
+    step_lr: float = 0.05
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "inner_steps", "inner_epochs", "networks", "batch_size"):
+            if getattr(self, key) < 1:
+                raise InputError(f"`{key}` must be 1 or more; got {getattr(self, key)}.")
+        check_positive("lr", self.lr)
+        check_positive("step_size", self.step_size)
+        check_positive("step_lr", self.step_lr)
+        check_positive("noise", self.noise, zero=True)
+
+    def learner(self, task: DistillTask) -> "UnrolledLearner":
+        """Return a learner whose examples are the base, with noise if wanted."""
+        return UnrolledLearner(self, task, self.labelling(task))
+
+    @abstractmethod
+    def labelling(self, task: DistillTask) -> "Labelling":
+        """Return the labels that learning starts from."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Labelling:
+    """Labels `(m, C)` as they are learned, or not.
+
+    Attributes:
+        start: float64 labels, or their logits where they are learned.
+        lr: of Adam on the logits; `None` keeps the labels fixed.
+        assigned: the classes are not the base examples' own.
+    """
+
+    start: Tensor
+    lr: float | None
+    assigned: bool
+
+    def read(self, value: Tensor) -> Tensor:
+        """Return the distributions that `value`, once `start`, stands for."""
+        return value if self.lr is None else value.softmax(-1)
+
+
+def starting_classes(task: DistillTask) -> tuple[Tensor, bool]:
+    """Return one-hot labels `(m, C)` float64, and whether the classes had to be assigned.
+
+    True classes where base and target agree on them; else example `i` stands for class `i % C`,
+    since whatever it showed it will be changed to show that.
+    """
+    if task.base.class_names == task.target.class_names:
+        return one_hot(task.base.labels.cpu(), task.target.num_classes), False
+    classes = torch.arange(len(task.base)) % task.target.num_classes
+    return one_hot(classes, task.target.num_classes), True
+
+
+class UnrolledLearner(Learner):
+    """Examples, labels and step sizes on their way, with the Adam that moves them."""
+
+    def __init__(self, method: UnrolledMethod, task: DistillTask, labelling: Labelling) -> None:
+        self.method, self.task, self.labelling = method, task, labelling
+        self.target = task.target.to(task.device)
+        images = task.base.images.to(task.device, torch.float32)
+        if task.base.images.dtype == torch.uint8:
+            images = images / 255.0
+        if method.noise:
+            stream = generator(task.seed, "noise")
+            noise = torch.randn(images.shape, generator=stream)
+            images = images + method.noise * noise.to(images)
+        count = method.inner_steps * method.inner_epochs
+        # Step sizes are softplus of what is learned, and so stay above zero.
+        sizes = torch.full((count,), method.step_size, device=task.device).expm1().log()
+        self.values = {
+            "images": images.clone().requires_grad_(),
+            "step_sizes": sizes.requires_grad_(),
+            "labels": labelling.start.to(images).requires_grad_(labelling.lr is not None),
+        }
+        rates = {"images": method.lr, "step_sizes": method.step_lr, "labels": labelling.lr}
+        self.groups = [
+            {"params": [self.values[key]], "lr": rate, "start": rate}
+            for key, rate in rates.items()
+            if rate is not None
+        ]
+        self.optimiser = torch.optim.Adam(self.groups, betas=BETAS)
+        self.loss, self.done = torch.zeros((), device=task.device), 0
+
+    @property
+    def total(self) -> int:
+        """Number of updates."""
+        return self.method.steps
+
+    @property
+    def inner_batch(self) -> int:
+        """Synthetic examples a gradient step of a network."""
+        count = len(self.task.base)
+        return max(1, count // self.method.inner_steps) if self.method.divide else count
+
+    def step(self, index: int) -> None:
+        """Draw networks, train them, and move the examples down the gradient of what they reach."""
+        task, method = self.task, self.method
+        networks = Students(
+            task.network,
+            task.target.shape,
+            task.target.num_classes,
+            seeds=[derive_seed(task.seed, "unrolled", index, i) for i in range(method.networks)],
+            device=task.device,
+        )
+        batch = derive_seed(task.seed, "unrolled target")
+        drawn = batch_rows(len(self.target), method.batch_size, batch, index)
+        query, truth = self.target.images, self.target.labels
+        if drawn is not None:
+            drawn = drawn.to(query.device)
+            query, truth = query[drawn], truth[drawn]
+        examples, labels, sizes = self._read()
+        found = unrolled_gradient(
+            networks,
+            examples.detach(),
+            labels.detach(),
+            sizes.detach(),
+            task.preprocessing(query),
+            truth,
+            self._rows(index, len(sizes)),
+        )
+        self.optimiser.zero_grad()
+        known = {examples: found.examples, sizes: found.step_sizes}
+        if labels.requires_grad:
+            known[labels] = found.labels
+        # Training that diverged says nothing about the way; a gradient of zero replaces it without
+        # the device having to be asked.
+        finite = torch.stack([slope.sum() for slope in known.values()]).sum().isfinite()
+        slopes = [torch.where(finite, slope, 0.0) for slope in known.values()]
+        torch.autograd.backward(list(known), slopes)
+        share = 0.5 * (1.0 + math.cos(math.pi * index / method.steps))
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["start"] * share
+        self.optimiser.step()
+        self.loss, self.done = found.loss, index + 1
+
+    def _read(self) -> tuple[Tensor, Tensor, Tensor]:
+        return (
+            self.task.preprocessing(self.values["images"]),
+            self.labelling.read(self.values["labels"]),
+            softplus(self.values["step_sizes"]).clamp_min(LEAST_STEP),
+        )
+
+    def _rows(self, index: int, steps: int) -> list[Tensor | None]:
+        order = derive_seed(self.task.seed, "unrolled order", index)
+        rows = [batch_rows(len(self.task.base), self.inner_batch, order, s) for s in range(steps)]
+        return [None if part is None else part.to(self.task.device) for part in rows]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return examples, labels and step sizes, and what Adam remembers."""
+        values = {f"values.{key}": value.detach().clone() for key, value in self.values.items()}
+        done = {"loss": self.loss.clone(), "done": torch.tensor(self.done)}
+        return {**values, **done, **pack_optimiser(self.optimiser, "optimiser")}
+
+    def restore(self, state: State) -> None:
+        """Go back to a state."""
+        with torch.no_grad():
+            for key, value in self.values.items():
+                value.copy_(state[f"values.{key}"])
+        unpack_optimiser(self.optimiser, state, "optimiser")
+        self.loss, self.done = state["loss"].clone(), int(state["done"])
+
+    def result(self) -> MethodResult:
+        """Return examples, labels and a recipe with the step sizes, as they are now."""
+        with torch.no_grad():
+            sizes = self._read()[2].tolist()
+            labels = self.labelling.read(self.values["labels"].double().cpu())
+        seen = self.done * self.method.networks * min(self.method.batch_size, len(self.target))
+        return MethodResult(
+            labels=labels.detach(),
+            label_kind="distribution",
+            target_passes=seen / len(self.target),
+            stats={
+                "target_loss": float(self.loss),
+                "assigned_classes": float(self.labelling.assigned),
+                "mean_step_size": sum(sizes) / len(sizes),
+            },
+            recipe=Recipe(
+                checkpoints=(len(sizes),),
+                batch_size=self.inner_batch,
+                optimiser="sgd",
+                step_sizes=tuple(sizes),
+            ),
+            examples=self.values["images"].detach().cpu().clone(),
+        )
