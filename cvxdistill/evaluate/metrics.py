@@ -21,6 +21,21 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
     return float(right.double().mean())
 
 
+def accuracies(logits: Tensor, labels: Tensor) -> list[float]:
+    """Return the `accuracy` of each of a stack of `logits (students, n, C)`.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])
+        >>> accuracies(logits, torch.tensor([1, 1]))
+        [0.5, 1.0]
+    """
+    # One transfer from a GPU for all of them.
+    right = (logits.argmax(-1) == labels) & ~logits.isnan().any(-1)
+    found: list[float] = right.double().mean(-1).tolist()
+    return found
+
+
 METRICS: dict[str, Callable[[Tensor, Tensor], float]] = {
     "accuracy": accuracy,
 }

@@ -19,6 +19,11 @@ class EvalRow:
         status: `ok`, or what went wrong.
         seconds: for all repetitions.
         choices: what was chosen on validation, such as the number of steps.
+        optimiser: of students; `None` of heads, which are not trained in steps.
+        steps: that students were trained for; `None` of heads and failed rows.
+        step_factor: those steps as a multiple of the chosen number.
+        main: the cell of its network and labels that stands for them in tables: their own
+            optimiser, and the chosen number of steps.
     """
 
     setting: str
@@ -28,6 +33,10 @@ class EvalRow:
     status: str = "ok"
     seconds: float = 0.0
     choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    optimiser: str | None = None
+    steps: int | None = None
+    step_factor: float = 1.0
+    main: bool = True
 
     @property
     def accuracy(self) -> float | None:
@@ -55,12 +64,16 @@ class EvalRow:
 def nested(rows: Sequence[EvalRow], what: str = "accuracy") -> dict[str, Any]:
     """Return `accuracy` or `accuracy_ci` as nested dictionaries, the form of the JSON output.
 
+    Rows of further optimisers and numbers of steps have no place in it.
+
     Example:
         >>> nested([EvalRow("students", "lenet", "hard", (0.5,))])
         {'students': {'lenet': {'hard': 0.5}}}
     """
     tree: dict[str, Any] = {}
     for row in rows:
+        if not row.main:
+            continue
         value = row.accuracy if what == "accuracy" else row.accuracy_ci
         branch = tree.setdefault(row.setting, {})
         if row.setting == "students":

@@ -1,5 +1,6 @@
 """Students: networks trained from scratch on labelled examples, side by side."""
 
+from cvxdistill.students.memory import students_at_once
 from cvxdistill.students.optimisers import (
     OPTIMISERS,
     OptimiserKind,
@@ -26,5 +27,6 @@ __all__ = [
     "pack_optimiser",
     "predict",
     "student_loss",
+    "students_at_once",
     "unpack_optimiser",
 ]

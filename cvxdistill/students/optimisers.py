@@ -40,8 +40,8 @@ def pack_optimiser(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, T
     Example:
         >>> weight = torch.zeros(2, requires_grad=True)
         >>> optimiser = torch.optim.Adam([weight])
-        >>> weight.sum().backward()
-        ... optimiser.step()
+        >>> weight.grad = torch.ones(2)
+        >>> optimiser.step()
         >>> sorted(pack_optimiser(optimiser, "adam"))
         ['adam.0.exp_avg', 'adam.0.exp_avg_sq', 'adam.0.step']
     """

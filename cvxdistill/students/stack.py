@@ -189,10 +189,13 @@ class Students:
         )
 
     def modules(self, weights: Mapping[str, Tensor] | None = None) -> list[nn.Module]:
-        """Return the students as modules in eval mode, with the weights of now or of then."""
+        """Return the students as modules in eval mode, with the weights of now or of then.
+
+        Weights may be of some of the students only, or of another stack of the same network.
+        """
         state = {**self.parameters, **self.buffers} if weights is None else weights
         out = []
-        for index in range(len(self.seeds)):
+        for index in range(len(next(iter(state.values())))):
             module = copy.deepcopy(self.template)
             module.load_state_dict({k: v[index].detach() for k, v in state.items()})
             out.append(module.eval().requires_grad_(False))

@@ -22,8 +22,11 @@ from cvxdistill.evaluate import (
     accuracy,
     evaluate,
     interval,
+    labels,
     nested,
     protocol,
+    students,
+    trainer,
 )
 from cvxdistill.features import MLP, wrap_module
 from cvxdistill.heads import KernelRidgeHead, LogisticHead, RidgeHead
@@ -252,35 +255,46 @@ def coded(codes, split):
 
 
 class FakeStudents:
-    """Knows codes by the number of steps, and by the largest entry of the labels."""
+    """Know codes by the number of steps, the largest entry of their labels and the rate."""
 
     by_steps: ClassVar[dict] = {10: {0, 1}, 20: {0, 1, 2}, 30: {0, 60, 61, 62}}
     by_top: ClassVar[dict] = {}
+    by_rate: ClassVar[dict] = {}
     made: ClassVar[list] = []
+    recipes: ClassVar[list] = []
 
     def __init__(self, network, shape, num_classes, *, seeds, device):
-        self.count = len(seeds)
+        self.seeds = tuple(seeds)
         self.made.append(list(seeds))
 
     def fit(self, examples, labels, label_kind, *, recipe, seed, progress):
-        top = round(float(labels.max()), 6)
+        self.recipes.append(recipe)
+        stacked = labels.expand(len(self.seeds), *labels.shape[-2:])
+        tops = [round(float(top), 6) for top in stacked.amax((1, 2))]
+        rate = round(recipe.rate(0), 6)
         for steps in recipe.checkpoints:
-            self.known = self.by_top.get(top, self.by_steps).get(steps, set())
+            progress("students", steps, recipe.checkpoints[-1])
+            table = [self.by_rate.get(rate, self.by_top.get(top, self.by_steps)) for top in tops]
+            known = [sum(2**code for code in given.get(steps, set())) for given in table]
+            self.known = {"known": torch.tensor(known)}
             yield steps
 
     def weights(self):
         return self.known
 
     def predict(self, examples, weights=None):
-        known = self.known if weights is None else weights
-        return torch.stack([Knows(known)(examples) for _ in range(self.count)])
+        known = (self.known if weights is None else weights)["known"].tolist()
+        sets = [{code for code in range(63) if bits >> code & 1} for bits in known]
+        return torch.stack([Knows(codes)(examples) for codes in sets])
 
 
 @pytest.fixture
 def fakes(monkeypatch):
-    monkeypatch.setattr(protocol, "Students", FakeStudents)
-    monkeypatch.setattr(FakeStudents, "made", [])
-    monkeypatch.setattr(FakeStudents, "by_top", {})
+    monkeypatch.setattr(trainer, "Students", FakeStudents)
+    for name in ("made", "recipes"):
+        monkeypatch.setattr(FakeStudents, name, [])
+    for name in ("by_top", "by_rate"):
+        monkeypatch.setattr(FakeStudents, name, {})
     base = coded([0, 1, 2], "base")
     eye = torch.eye(3, dtype=torch.float64)
     return Distilled(base, eye, "distribution", base.class_names)
@@ -326,14 +340,15 @@ def test_validation_decides_the_smoothing(fakes, monkeypatch):
     assert rows["smoothed"].choices == {"steps": 20, "smoothing": 0.3}
     assert rows["smoothed"].values == (1.0, 1.0)
     assert rows["hard"].choices == {"steps": 30}
-    assert len(FakeStudents.made) == 2 + len(protocol.SMOOTHINGS)
-    assert len({tuple(seeds) for seeds in FakeStudents.made}) == 1  # the same initial weights
+    # Both smoothings side by side, each from the same initial weights as the other labels.
+    once = FakeStudents.made[0]
+    assert FakeStudents.made == [once, once, once * len(labels.SMOOTHINGS)]
 
 
 def test_validation_decides_the_scale_of_scores(fakes, monkeypatch):
     eye = torch.eye(3, dtype=torch.float64)
     scores = Distilled(fakes.base, eye, "scores", fakes.class_names)
-    largest = max(protocol.SCALES)
+    largest = max(labels.SCALES)
     monkeypatch.setattr(FakeStudents, "by_top", {largest: {10: {0}, 20: {0, 1, 2}}})
     monkeypatch.setattr(FakeStudents, "by_steps", {10: {0}})
     rows = measure(scores, coded([0, 1, 2], "validation"), coded([0, 1, 2], "test"))
@@ -342,7 +357,7 @@ def test_validation_decides_the_scale_of_scores(fakes, monkeypatch):
 
 
 def test_a_long_validation_part_sorted_by_class_is_judged_on_all_of_it(fakes, monkeypatch):
-    monkeypatch.setattr(protocol, "CHOICE_EXAMPLES", 40)
+    monkeypatch.setattr(students, "CHOICE_EXAMPLES", 40)
     monkeypatch.setattr(FakeStudents, "by_steps", {10: {0}, 20: {1, 2}, 30: set()})
     validation = coded([0] * 100 + [1] * 100 + [2] * 100, "validation")
     rows = measure(fakes, validation, coded([0, 1, 2], "test"))
