@@ -1,31 +1,22 @@
 """`cvxdistill distill`: learn labels, save them, and say how good they are."""
 
 from pathlib import Path
-from typing import Any
 
 from cvxdistill.cli import common
 from cvxdistill.cli import options as opt
-from cvxdistill.data import DataSource, ImageSet, Splits, choose_base, open_source
+from cvxdistill.cli import parts as parts_of
 from cvxdistill.distill import EXTRACTOR, POOL, distill
 from cvxdistill.errors import InputError
-from cvxdistill.features import (
-    Extractor,
-    Preprocessing,
-    StatisticsCache,
-    load_extractor,
-    parse_network,
-    train_extractor,
-)
-from cvxdistill.heads import RidgeHead
+from cvxdistill.features import Preprocessing, StatisticsCache, parse_network
 from cvxdistill.manifest import check_replaceable
 from cvxdistill.methods import parse_method
 from cvxdistill.report import draw_sheet
-from cvxdistill.seeding import derive_seed
 
 
 def distill_command(
     target: opt.Target = "digits",
     base: opt.Base = None,
+    base_fit: opt.BaseFit = None,
     data_root: opt.DataRoot = None,
     download: opt.Download = False,
     examples: opt.Examples = None,
@@ -37,9 +28,10 @@ def distill_command(
     train_steps: opt.TrainSteps = 0,
     extractor_weights: opt.ExtractorWeights = None,
     zca: opt.Zca = False,
-    l2: opt.L2 = 1e-3,
-    l2_scale: opt.L2Scale = "trace",
-    intercept: opt.Intercept = "free",
+    head: opt.Head = "ridge",
+    l2: opt.L2 = None,
+    l2_scale: opt.L2Scale = None,
+    intercept: opt.Intercept = None,
     target_l2: opt.TargetL2 = None,
     validation: opt.Validation = None,
     test_fraction: opt.TestFraction = None,
@@ -57,44 +49,35 @@ def distill_command(
     """Learn labels for a few real examples, and compare them with true labels and the full data."""
     judge = common.Judge.parse(students, seeds, steps, unseen, seed, device)
     learner, network = parse_method(method), parse_network(extractor)
-    head = RidgeHead(l2=l2, l2_scale=l2_scale, intercept=intercept)
+    extractors = parts_of.Extractors(network, pool, train_steps, extractor_weights)
+    chosen_head = parts_of.head(head, l2=l2, l2_scale=l2_scale, intercept=intercept)
     data = common.DataRequest(
         target, data_root, download, _count_or_share(validation), test_fraction, limit, split_seed
     )
     parts = data.load()
-    chosen = _choose(data, base, parts, examples, choose, indices, seed)
+    request = parts_of.BaseExamples(base, base_fit, examples, choose, indices)
+    chosen = request.choose(data, parts, seed=seed)
     folder = out or Path("runs") / f"{parts.train.name}-{learner.name}-{len(chosen)}-seed{seed}"
     check_replaceable(folder)
     judge.check(parts)
     ready, cache = Preprocessing.fit(parts.train, zca=zca), StatisticsCache()
     with common.progress_bars() as progress:
-        given: list[Extractor] = []
-        if extractor_weights is not None:
-            given = [load_extractor(extractor_weights, device=judge.device)]
-        for index in range(pool if train_steps and not given else 0):
-            trained = train_extractor(
-                network,
-                parts.train,
-                preprocessing=ready,
-                steps=train_steps,
-                seed=derive_seed(seed, "trained", index),
-                device=judge.device,
-                progress=progress,
-            )
-            given.append(trained)
+        given = extractors.make(
+            parts.train, ready, seed=seed, device=judge.device, progress=progress
+        )
         distilled = distill(
             chosen,
             parts.train,
             method=learner,
             extractors=given or network,
             pool=pool,
-            head=head,
+            head=chosen_head,
             target_l2=target_l2,
             preprocessing=ready,
             validation=parts.validation,
             seed=seed,
             device=judge.device,
-            provenance={"data": data.record(), "splits": parts.record},
+            provenance={"data": data.record(), "splits": parts.record, **request.record()},
             progress=progress,
             cache=cache,
         )
@@ -114,32 +97,3 @@ def _count_or_share(text: str | None) -> int | float | None:
         raise InputError(
             f"`--validation` must be a count such as 5000 or a share such as 0.1; got `{text}`."
         ) from error
-
-
-def _same_source(one: DataSource, other: DataSource) -> bool:
-    """Say whether two sources read the same files, however these were spelled."""
-    places = [source.path.resolve() if source.path else None for source in (one, other)]
-    return type(one) is type(other) and places[0] == places[1]
-
-
-def _choose(
-    data: "common.DataRequest",
-    base: str | None,
-    parts: Splits,
-    examples: int | None,
-    choose: str,
-    indices: str | None,
-    seed: int,
-) -> ImageSet:
-    """Return the base examples, from the target's own training part or from another data set."""
-    source = parts.train
-    if base is not None:
-        options: dict[str, Any] = {"data_root": data.data_root, "download": data.download}
-        other = open_source(base, **options)
-        if not _same_source(other, open_source(data.target, **options)):
-            # All of another data set but an official test part: nothing in it is tested on.
-            source = other.load("train" if "train" in other.splits() else "all")
-    if indices is not None:
-        return choose_base(source, examples, how="indices", indices=indices)
-    count = 2 * parts.train.num_classes if examples is None else examples
-    return choose_base(source, count, how=choose, seed=seed)

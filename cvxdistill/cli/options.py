@@ -11,6 +11,10 @@ Target = Annotated[
 Base = Annotated[
     str | None, typer.Option(help="Data set of the base examples; the target's if unset.")
 ]
+BaseFit = Annotated[
+    str | None,
+    typer.Option(help="Make base images fit the target's: resize or pad; refuse others if unset."),
+]
 DataRoot = Annotated[
     str | None, typer.Option("--data-root", help="Folder with the files of named data sets.")
 ]
@@ -36,9 +40,16 @@ ExtractorWeights = Annotated[
     Path | None, typer.Option(help="A saved extractor, in the place of drawn ones.")
 ]
 Zca = Annotated[bool, typer.Option("--zca", help="Whiten images (natural colour images).")]
-L2 = Annotated[float, typer.Option(help="Penalty of the ridge head.")]
-L2Scale = Annotated[str, typer.Option(help="Scale of the penalty: trace or absolute.")]
-Intercept = Annotated[str, typer.Option(help="Intercept of the head: free, penalised or none.")]
+Head = Annotated[
+    str, typer.Option(help="Head to solve for: ridge, kernel-ridge, logistic or svm, with options.")
+]
+L2 = Annotated[float | None, typer.Option(help="Penalty of the head; its own default if unset.")]
+L2Scale = Annotated[
+    str | None, typer.Option(help="Scale of the penalty: trace or absolute; the head's if unset.")
+]
+Intercept = Annotated[
+    str | None, typer.Option(help="Intercept: free, penalised or none; the head's if unset.")
+]
 TargetL2 = Annotated[
     float | None, typer.Option(help="Penalty in the label objective; the head's if unset.")
 ]

@@ -11,19 +11,23 @@ from cvxdistill.data.base import DataSource, ImageSet, content_hashes
 from cvxdistill.data.choose import CHOOSERS, choose_base
 from cvxdistill.data.cifar import Cifar10, Cifar100
 from cvxdistill.data.digits import Digits
+from cvxdistill.data.fit import FITS, fit_images
 from cvxdistill.data.folder import ImageFolder
 from cvxdistill.data.idx import EmnistLetters, FashionMnist, Kmnist, Mnist
+from cvxdistill.data.omniglot import Omniglot, OmniglotAlphabets
 from cvxdistill.data.splits import Splits, split_source
 from cvxdistill.errors import InputError
 
 __all__ = [
     "CHOOSERS",
     "DATASETS",
+    "FITS",
     "DataSource",
     "ImageSet",
     "Splits",
     "choose_base",
     "content_hashes",
+    "fit_images",
     "load_splits",
     "open_source",
     "split_source",
@@ -40,6 +44,8 @@ DATASETS: dict[str, type[DataSource]] = {
     "mnist": Mnist,
     "npy": NpyFolder,
     "npz": NpzArchive,
+    "omniglot": Omniglot,
+    "omniglot-alphabets": OmniglotAlphabets,
 }
 
 

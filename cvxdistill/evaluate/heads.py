@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cvxdistill.artifact import Distilled
 from cvxdistill.data import ImageSet
+from cvxdistill.errors import CvxDistillError
 from cvxdistill.evaluate.metrics import accuracy
 from cvxdistill.evaluate.rows import EvalRow
 from cvxdistill.features import Extractor, StatisticsCache, embed
@@ -41,10 +42,12 @@ def evaluate_heads(
         progress: told how far the work is.
 
     Returns:
-        One row a label set, with one value an extractor.
+        One row a label set, with one value an extractor; without values, and with the reason as
+        its status, where the head cannot be fitted to the labels.
     """
     preprocessing = distilled.preprocessing.to(device)
     found: dict[str, list[float]] = {name: [] for name in labels}
+    failed: dict[str, str] = {}
     spent = dict.fromkeys([*labels, "full"], 0.0)
     head = distilled.head
     linear = head if isinstance(head, LabelLinearHead) and head.finite_weights else None
@@ -58,8 +61,12 @@ def evaluate_heads(
         base = embed(extractor, distilled.examples, preprocessing=preprocessing, device=device)
         for name, label_set in labels.items():
             started = time.perf_counter()
-            fit = head.fit(base.to(torch.float64), label_set.to(device))
-            found[name].append(accuracy(fit(query), truth))
+            try:
+                fit = head.fit(base.to(torch.float64), label_set.to(device))
+                found[name].append(accuracy(fit(query), truth))
+            except CvxDistillError as error:
+                # Such as logistic regression on true labels of fewer classes than there are.
+                failed[name] = str(error)
             spent[name] += time.perf_counter() - started
         if train is not None and linear is not None:
             started = time.perf_counter()
@@ -70,7 +77,14 @@ def evaluate_heads(
     progress(setting, len(extractors), len(extractors))
     network = str(extractors[0].network) if extractors else ""
     rows = [
-        EvalRow(setting, network, name, tuple(values), seconds=round(spent[name], 4))
+        EvalRow(
+            setting,
+            network,
+            name,
+            () if name in failed else tuple(values),
+            status=failed.get(name, "ok"),
+            seconds=round(spent[name], 4),
+        )
         for name, values in found.items()
     ]
     if train is not None and linear is None:

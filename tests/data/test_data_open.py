@@ -39,7 +39,7 @@ def test_a_path_with_a_colon_is_still_a_path(tmp_path):
     [
         (
             "mnits",
-            r"must be one of cifar10, .* npz:PATH, or an existing path; .*Did you mean `mnis",
+            r"must be one of cifar10, .* npz:PATH, .*or an existing path; .*Did you mean `mnis",
         ),
         ("fodler:x", r"got `fodler:x`. Did you mean `folder:x`\?"),
         ("folder", r"folder needs a path: write folder:PATH"),

@@ -189,6 +189,23 @@ def write_npz(root: Path) -> Written:
     return Written(f"npz:{root / 'letters.npz'}", root, truth, tuple("wxyz"))
 
 
+def write_omniglot(name: str) -> Callable[[Path], Written]:
+    def write(root: Path) -> Written:
+        images, labels = random_images(48, (6, 5)), np.repeat(np.arange(6), 8)
+        names, alphabets = [f"{'AB'[k // 3]}/character{k:02d}" for k in range(6)], ["A", "B"]
+        (root / "omniglot").mkdir()
+        np.savez(
+            root / "omniglot" / "small.npz", images=images, labels=labels.astype(np.int16),
+            class_names=names, alphabet_labels=(labels // 3).astype(np.uint8),
+            alphabet_names=alphabets, drawer=np.tile(np.arange(1, 9, dtype=np.uint8), 6),
+        )  # fmt: skip
+        by_alphabet = name == "omniglot-alphabets"
+        truth = {"all": (images[:, None], labels // 3 if by_alphabet else labels)}
+        return Written(name, root, truth, tuple(alphabets if by_alphabet else names))
+
+    return write
+
+
 def write_npy(root: Path) -> Written:
     (root / "arrays").mkdir()
     truth = {}
@@ -219,4 +236,6 @@ WRITERS: dict[str, Callable[[Path], Written]] = {
     "mnist": write_idx("mnist"),
     "npy": write_npy,
     "npz": write_npz,
+    "omniglot": write_omniglot("omniglot"),
+    "omniglot-alphabets": write_omniglot("omniglot-alphabets"),
 }

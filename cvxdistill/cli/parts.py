@@ -1,0 +1,133 @@
+"""What a distillation is made of, from the options of the command line."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cvxdistill.checks import check_choice
+from cvxdistill.cli.common import DataRequest
+from cvxdistill.data import (
+    FITS,
+    DataSource,
+    ImageSet,
+    Splits,
+    choose_base,
+    fit_images,
+    open_source,
+)
+from cvxdistill.errors import InputError
+from cvxdistill.features import (
+    Extractor,
+    Network,
+    Preprocessing,
+    load_extractor,
+    train_extractor,
+)
+from cvxdistill.heads import Head, parse_head
+from cvxdistill.progress import Progress
+from cvxdistill.seeding import derive_seed
+
+
+@dataclasses.dataclass(frozen=True)
+class BaseExamples:
+    """Which base examples: their data set, how many, how chosen, and how they are made to fit."""
+
+    source: str | None = None
+    fit: str | None = None
+    examples: int | None = None
+    how: str = "balanced"
+    indices: str | None = None
+
+    def choose(self, data: DataRequest, parts: Splits, *, seed: int) -> ImageSet:
+        """Return them, from the target's own training part or from another data set.
+
+        Raises:
+            InputError: a data set that cannot be read, or examples that cannot be chosen so.
+        """
+        if self.fit is not None:
+            check_choice("--base-fit", self.fit, FITS)
+        found = self._found(data, parts)
+        if self.indices is not None:
+            chosen = choose_base(found, self.examples, how="indices", indices=self.indices)
+        else:
+            count = 2 * parts.train.num_classes if self.examples is None else self.examples
+            chosen = choose_base(found, count, how=self.how, seed=seed)
+        return chosen if self.fit is None else fit_images(chosen, parts.train.shape, how=self.fit)
+
+    def _found(self, data: DataRequest, parts: Splits) -> ImageSet:
+        if self.source is None:
+            return parts.train
+        options: dict[str, Any] = {"data_root": data.data_root, "download": data.download}
+        other = open_source(self.source, **options)
+        if _same_source(other, open_source(data.target, **options)):
+            return parts.train
+        # All of another data set but an official test part: nothing in it is tested on.
+        return other.load("train" if "train" in other.splits() else "all")
+
+    def record(self) -> dict[str, Any]:
+        """Return what the artefact's own record of its base examples does not tell."""
+        return {"base": {"source": self.source, "choose": self.how, "fit": self.fit}}
+
+
+def _same_source(one: DataSource, other: DataSource) -> bool:
+    """Say whether two sources read the same files, however these were spelled."""
+    places = [source.path.resolve() if source.path else None for source in (one, other)]
+    kin = isinstance(one, type(other)) or isinstance(other, type(one))
+    return kin and places[0] == places[1]
+
+
+def head(spec: str, **options: float | str | None) -> Head:
+    """Return the head of `--head` with the penalty and intercept given beside it.
+
+    Raises:
+        InputError: an unknown head or option, one out of range, or one given in both places.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given:
+        if f"{key}=" in spec.partition(":")[2].replace(" ", ""):
+            flag = key.replace("_", "-")
+            raise InputError(f"`{key}` is given both by --head and by --{flag}; give it once.")
+    made: Any = parse_head(spec)
+    changed: Head = dataclasses.replace(made, **given)
+    return changed
+
+
+@dataclasses.dataclass(frozen=True)
+class Extractors:
+    """Which extractors: drawn from a network, trained on the target, or one of a file."""
+
+    network: Network
+    pool: int
+    steps: int = 0
+    weights: Path | None = None
+
+    def make(
+        self,
+        train: ImageSet,
+        preprocessing: Preprocessing,
+        *,
+        seed: int,
+        device: torch.device,
+        progress: Progress,
+    ) -> list[Extractor]:
+        """Return the extractor of the file or trained ones; none where they are to be drawn.
+
+        Raises:
+            InputError: a file that is no extractor, or a training that is out of range.
+        """
+        if self.weights is not None:
+            return [load_extractor(self.weights, device=device)]
+        return [
+            train_extractor(
+                self.network,
+                train,
+                preprocessing=preprocessing,
+                steps=self.steps,
+                seed=derive_seed(seed, "trained", index),
+                device=device,
+                progress=progress,
+            )
+            for index in range(self.pool if self.steps else 0)
+        ]
