@@ -77,7 +77,6 @@ def evaluate(
     """
     check_request(distilled, test, seeds, label_sets, optimisers, step_factors)
     place, cache = torch.device(device), cache or StatisticsCache()
-    labels = _head_labels(distilled, label_sets)
     train = train if "full" in label_sets else None
     rows: list[EvalRow] = []
     for setting, extractors in _settings(distilled, unseen, seeds, seed).items():
@@ -87,7 +86,7 @@ def evaluate(
                 test,
                 setting=setting,
                 extractors=extractors,
-                labels=labels,
+                labels=_head_labels(distilled, label_sets),
                 train=train,
                 device=place,
                 cache=cache,

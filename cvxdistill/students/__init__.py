@@ -1,6 +1,13 @@
 """Students: networks trained from scratch on labelled examples, side by side."""
 
+from cvxdistill.students.convolution import ProductConv2d, as_products
 from cvxdistill.students.memory import students_at_once
+from cvxdistill.students.networks import (
+    default_student,
+    draw_student,
+    predict,
+    student_loss,
+)
 from cvxdistill.students.optimisers import (
     OPTIMISERS,
     OptimiserKind,
@@ -8,19 +15,16 @@ from cvxdistill.students.optimisers import (
     unpack_optimiser,
 )
 from cvxdistill.students.recipe import Recipe, batch_rows
-from cvxdistill.students.stack import (
-    Students,
-    default_student,
-    draw_student,
-    predict,
-    student_loss,
-)
+from cvxdistill.students.stack import CONVOLUTIONS, Students
 
 __all__ = [
+    "CONVOLUTIONS",
     "OPTIMISERS",
     "OptimiserKind",
+    "ProductConv2d",
     "Recipe",
     "Students",
+    "as_products",
     "batch_rows",
     "default_student",
     "draw_student",

@@ -62,5 +62,7 @@ def unpack_optimiser(
     for name, value in state.items():
         if name.startswith(f"{prefix}."):
             index, _, key = name.removeprefix(f"{prefix}.").partition(".")
-            entries.setdefault(int(index), {})[key] = value.clone()
+            # The count of steps is a number that the CPU reads, unless the optimiser moves it.
+            own = value.cpu() if key == "step" else value
+            entries.setdefault(int(index), {})[key] = own.clone()
     optimiser.load_state_dict({**optimiser.state_dict(), "state": entries})

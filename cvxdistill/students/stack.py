@@ -5,44 +5,26 @@ of them. On two cores five LeNets on 100 images are 3.4 times faster so than one
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from cvxdistill.checks import check_choice
 from cvxdistill.errors import InputError
-from cvxdistill.features import MLP, ConvNet, LeNet, Network, draw_weights
+from cvxdistill.features import Network
 from cvxdistill.progress import Progress, silent
-from cvxdistill.seeding import generator
+from cvxdistill.students.convolution import as_products
+from cvxdistill.students.graph import WORTH_RECORDING, RecordedStep, record
+from cvxdistill.students.networks import draw_student, predict, student_loss
 from cvxdistill.students.optimisers import OPTIMISERS, pack_optimiser, unpack_optimiser
 from cvxdistill.students.recipe import Recipe, batch_rows
 
-
-def default_student(shape: tuple[int, ...]) -> Network:
-    """Return the network that students are when nobody says: LeNet where it fits.
-
-    LeNet was made for 28 x 28. Below 12 pixels a side its second layer looks at 4 x 4 maps and
-    little is left of it, so a narrow ConvNet takes its place; feature vectors get an MLP.
-
-    Example:
-        >>> str(default_student((1, 28, 28))), str(default_student((1, 8, 8)))
-        ('lenet', 'convnet:width=32')
-    """
-    if len(shape) == 1:
-        return MLP()
-    return LeNet() if min(shape[1:]) >= 12 else ConvNet(width=32)
-
-
-def student_loss(label_kind: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss with which students read labels of this kind, a mean over examples.
-
-    Cross-entropy for a `distribution`; a squared error summed over classes for `scores`, which
-    may be negative and mean what a squared-error head would say.
-    """
-    if label_kind == "distribution":
-        return lambda logits, labels: -(labels * logits.log_softmax(-1)).sum(-1).mean(-1)
-    return lambda logits, labels: (logits - labels).square().sum(-1).mean(-1)
+CONVOLUTIONS = ("auto", "direct", "products")
+# Students times examples that predict together on a GPU: enough to fill it, while the patches of
+# the widest networks still fit.
+TOGETHER = 4096
 
 
 class Students:
@@ -54,6 +36,10 @@ class Students:
         num_classes: `C`.
         seeds: one a student.
         device: where they train.
+        convolutions: `direct`, `products` of weights and patches (quicker where weights are
+            stacked on a GPU), or `auto`: products on CUDA. Equal up to rounding.
+        recorded: on CUDA, record a training step of constant rate as a graph and repeat that. Equal
+            up to rounding.
 
     Attributes:
         parameters: stacked weights by name, `(students, ...)`.
@@ -63,6 +49,7 @@ class Students:
         InputError: a network without weights to train, or one that cannot take this shape.
 
     Example:
+        >>> from cvxdistill.features import MLP
         >>> students = Students(MLP(width=4), (3,), 2, seeds=[0, 1])
         >>> students.logits(torch.zeros(5, 3)).shape
         torch.Size([2, 5, 2])
@@ -76,12 +63,24 @@ class Students:
         *,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
+        convolutions: str = "auto",
+        recorded: bool = True,
     ) -> None:
+        check_choice("convolutions", convolutions, CONVOLUTIONS)
         if not network.trainable:
             raise InputError(f"`{network}` has no weights to train; choose another student.")
         self.seeds = tuple(seeds)
-        modules = [draw_student(network, shape, num_classes, seed=seed) for seed in self.seeds]
-        self.template = copy.deepcopy(modules[0]).to(device)
+        self.device, self.recorded = torch.device(device), recorded
+        drawn = {
+            seed: draw_student(network, shape, num_classes, seed=seed) for seed in set(self.seeds)
+        }
+        modules = [drawn[seed] for seed in self.seeds]
+        self._single = copy.deepcopy(modules[0]).to(device)
+        products = convolutions == "products" or (
+            convolutions == "auto" and self.device.type == "cuda"
+        )
+        self.template = as_products(self._single) if products else copy.deepcopy(self._single)
+        self._records: dict[object, RecordedStep | None] = {}
         parameters, buffers = stack_module_state(modules)
         self.parameters = {
             key: value.detach().to(device).requires_grad_() for key, value in parameters.items()
@@ -106,7 +105,7 @@ class Students:
 
     def begin(self, recipe: Recipe) -> None:
         """Make ready to train by a recipe, from the weights as they are."""
-        self.recipe, self.steps = recipe, 0
+        self.recipe, self.steps, self._records = recipe, 0, {}
         kind = OPTIMISERS[recipe.optimiser]
         self.optimiser = kind.make(list(self.parameters.values()), recipe.rate(0))
         self.template.train()
@@ -126,14 +125,53 @@ class Students:
             if rows is None
             else (examples[rows.to(examples.device)], labels[..., rows.to(labels.device), :])
         )
-        # The sum over students keeps their gradients apart: no weight is shared.
-        value = student_loss(label_kind)(self.logits(batch), wanted).sum()
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate(self.steps)
+        take = self._recording(batch, wanted, label_kind)
+        if take is None:
+            self._update(batch, wanted, label_kind)
+        else:
+            take(batch, wanted)
+        self.steps += 1
+
+    def _update(self, batch: Tensor, wanted: Tensor, label_kind: str) -> None:
+        # The sum over students keeps their gradients apart: no weight is shared.
+        value = student_loss(label_kind)(self.logits(batch), wanted).sum()
         self.optimiser.zero_grad()
         value.backward()
         self.optimiser.step()
-        self.steps += 1
+
+    def _recording(self, batch: Tensor, wanted: Tensor, label_kind: str) -> RecordedStep | None:
+        """Return the step as a graph, recorded now or before; `None` where that is not possible.
+
+        What a graph cannot follow is left out: rates that change, since they are numbers in it;
+        BatchNorm, whose statistics the steps before recording would change; and examples or labels
+        that are to have gradients.
+        """
+        key = (batch.shape, batch.dtype, wanted.shape, wanted.dtype, label_kind)
+        if key in self._records:
+            return self._records[key]
+        possible = (
+            self.recorded
+            and self.device.type == "cuda"
+            and len(set(self.recipe.step_sizes)) < 2
+            and not self.buffers
+            and not (batch.requires_grad or wanted.requires_grad)
+        )
+        if possible and self.recipe.checkpoints[-1] - self.steps < WORTH_RECORDING:
+            return None
+        self._records[key] = (
+            record(
+                lambda examples, labels: self._update(examples, labels, label_kind),
+                batch,
+                wanted,
+                list(self.parameters.values()),
+                self.optimiser,
+            )
+            if possible
+            else None
+        )
+        return self._records[key]
 
     def fit(
         self,
@@ -183,10 +221,32 @@ class Students:
             weights: from an earlier call of `weights`; those of now when not given.
             batch_size: examples at a time.
         """
+        if self.device.type == "cuda":
+            state = {**self.parameters, **self.buffers} if weights is None else weights
+            return self._predict_together(examples, state, batch_size)
         # One after another: without gradients a single network fills the processor by itself.
         return torch.stack(
             [predict(module, examples, batch_size=batch_size) for module in self.modules(weights)]
         )
+
+    def _predict_together(
+        self, examples: Tensor, state: Mapping[str, Tensor], batch_size: int
+    ) -> Tensor:
+        def one(state: dict[str, Tensor], batch: Tensor) -> Tensor:
+            out: Tensor = functional_call(self.template, state, (batch,))
+            return out
+
+        size = max(1, min(batch_size, TOGETHER // len(next(iter(state.values())))))
+        training = self.template.training
+        self.template.eval()
+        try:
+            with torch.no_grad():
+                parts = [
+                    vmap(one, in_dims=(0, None))(dict(state), part) for part in examples.split(size)
+                ]
+        finally:
+            self.template.train(training)
+        return torch.cat(parts, dim=1)
 
     def modules(self, weights: Mapping[str, Tensor] | None = None) -> list[nn.Module]:
         """Return the students as modules in eval mode, with the weights of now or of then.
@@ -196,7 +256,7 @@ class Students:
         state = {**self.parameters, **self.buffers} if weights is None else weights
         out = []
         for index in range(len(next(iter(state.values())))):
-            module = copy.deepcopy(self.template)
+            module = copy.deepcopy(self._single)
             module.load_state_dict({k: v[index].detach() for k, v in state.items()})
             out.append(module.eval().requires_grad_(False))
         return out
@@ -216,26 +276,7 @@ class Students:
         with torch.no_grad():
             for key, value in {**self.parameters, **self.buffers}.items():
                 value.copy_(state[f"{prefix}.weights.{key}"])
+        # Recorded steps go on with the optimiser's memory of before.
+        self._records = {}
         unpack_optimiser(self.optimiser, state, f"{prefix}.optimiser")
         self.steps = int(state[f"{prefix}.steps"])
-
-
-def draw_student(
-    network: Network, shape: tuple[int, ...], num_classes: int, *, seed: int
-) -> nn.Module:
-    """Return a freshly drawn network with a linear layer to `num_classes` on top."""
-    stream = generator(seed, "student")
-    trunk = network.build(shape, stream)
-    trunk.eval()
-    with torch.no_grad():
-        width = int(trunk(torch.zeros(1, *shape)).shape[1])
-    # Built on the meta device, which draws nothing from the global generator.
-    with torch.device("meta"):
-        last = nn.Linear(width, num_classes)
-    return nn.Sequential(trunk, draw_weights(last.to_empty(device="cpu"), stream))
-
-
-def predict(module: nn.Module, examples: Tensor, *, batch_size: int = 1024) -> Tensor:
-    """Return logits `(n, C)` of preprocessed examples, without gradients."""
-    with torch.no_grad():
-        return torch.cat([module(part) for part in examples.split(batch_size)])

@@ -7,7 +7,15 @@ from cases import draw, draw_labels
 
 from cvxdistill.errors import InputError
 from cvxdistill.features import FEATURES, Preprocessing, parse_network
-from cvxdistill.students import Recipe, Students, draw_student, predict, student_loss
+from cvxdistill.students import (
+    Recipe,
+    Students,
+    draw_student,
+    predict,
+    stack,
+    student_loss,
+    students_at_once,
+)
 
 # A sum over students in one product rounds otherwise than each product alone; Adam's division by
 # tiny second moments magnifies that over a few steps: to 7e-4 of a ResNet's largest logit.
@@ -144,6 +152,41 @@ def test_prediction_in_batches_is_prediction_at_once():
     examples, _ = data(12)
     module = draw_student(parse_network("convnet:width=4"), (1, 8, 8), 3, seed=0).eval()
     assert torch.allclose(predict(module, examples, batch_size=5), predict(module, examples))
+
+
+@pytest.mark.parametrize("spec", ["lenet", "mlp:width=8", "convnet:width=4,norm=batch"])
+@pytest.mark.parametrize("size", [1024, 5])
+def test_prediction_of_all_at_once_is_one_after_another(spec, size, monkeypatch):
+    """What a GPU does, in chunks of students and examples, on a CPU."""
+    examples, labels = data()
+    students = Students(parse_network(spec), (1, 8, 8), 3, seeds=[3, 8, 9])
+    (steps,) = students.fit(examples, labels, "distribution", recipe=Recipe(checkpoints=(2,)))
+    expected = students.predict(examples)
+    monkeypatch.setattr(stack, "TOGETHER", 3 * size)
+    together = students._predict_together(examples, students.weights(), 1024)
+    assert together.shape == (3, 12, 3)
+    assert torch.allclose(together, expected, atol=1e-5)
+    assert not torch.allclose(together[0], together[1], atol=1e-3)
+    assert steps == 2
+    assert students.template.training
+
+
+def test_weights_of_some_students_predict_for_these():
+    examples, _ = data()
+    students = Students(parse_network("mlp:width=8"), (1, 8, 8), 3, seeds=[3, 8, 9])
+    all_of_them = students.predict(examples)
+    some = {key: value[1:] for key, value in students.weights().items()}
+    assert torch.equal(students.predict(examples, weights=some), all_of_them[1:])
+
+
+def test_as_many_at_once_as_memory_takes():
+    network, cpu = parse_network("lenet"), torch.device("cpu")
+    few, many = (students_at_once(network, (1, 28, 28), size, cpu) for size in (1000, 10))
+    assert 1 <= few < many
+    huge = parse_network("resnet18")
+    assert students_at_once(huge, (3, 32, 32), 1000, cpu) == 1
+    with pytest.raises(InputError, match="lenet"):
+        students_at_once(network, (7,), 10, cpu)
 
 
 def test_a_network_without_weights_is_refused():

@@ -1,0 +1,56 @@
+"""Single students: which network, how it is drawn, how it reads labels, what it predicts."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from cvxdistill.features import MLP, ConvNet, LeNet, Network, draw_weights
+from cvxdistill.seeding import generator
+
+
+def default_student(shape: tuple[int, ...]) -> Network:
+    """Return the network that students are when nobody says: LeNet where it fits.
+
+    LeNet was made for 28 x 28. Below 12 pixels a side its second layer looks at 4 x 4 maps and
+    little is left of it, so a narrow ConvNet takes its place; feature vectors get an MLP.
+
+    Example:
+        >>> str(default_student((1, 28, 28))), str(default_student((1, 8, 8)))
+        ('lenet', 'convnet:width=32')
+    """
+    if len(shape) == 1:
+        return MLP()
+    return LeNet() if min(shape[1:]) >= 12 else ConvNet(width=32)
+
+
+def student_loss(label_kind: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss with which students read labels of this kind, a mean over examples.
+
+    Cross-entropy for a `distribution`; a squared error summed over classes for `scores`, which
+    may be negative and mean what a squared-error head would say.
+    """
+    if label_kind == "distribution":
+        return lambda logits, labels: -(labels * logits.log_softmax(-1)).sum(-1).mean(-1)
+    return lambda logits, labels: (logits - labels).square().sum(-1).mean(-1)
+
+
+def draw_student(
+    network: Network, shape: tuple[int, ...], num_classes: int, *, seed: int
+) -> nn.Module:
+    """Return a freshly drawn network with a linear layer to `num_classes` on top."""
+    stream = generator(seed, "student")
+    trunk = network.build(shape, stream)
+    trunk.eval()
+    with torch.no_grad():
+        width = int(trunk(torch.zeros(1, *shape)).shape[1])
+    # Built on the meta device, which draws nothing from the global generator.
+    with torch.device("meta"):
+        last = nn.Linear(width, num_classes)
+    return nn.Sequential(trunk, draw_weights(last.to_empty(device="cpu"), stream))
+
+
+def predict(module: nn.Module, examples: Tensor, *, batch_size: int = 1024) -> Tensor:
+    """Return logits `(n, C)` of preprocessed examples, without gradients."""
+    with torch.no_grad():
+        return torch.cat([module(part) for part in examples.split(batch_size)])
