@@ -109,9 +109,15 @@ class OnlineLearner(Learner):
         method: the options.
         task: what is to be labelled, for what.
         networks: trained side by side.
+
+    Raises:
+        InputError: a network without weights, or an `init` that needs true labels where there are
+            none.
     """
 
     def __init__(self, method: OnlineLabels, task: DistillTask, networks: int = 1) -> None:
+        if not task.network.trainable:
+            raise InputError(f"`{task.network}` has no weights to train; choose another student.")
         self.method, self.task = method, task
         count, classes = len(task.base), task.target.num_classes
         # A uniform start needs no true classes, so it also serves bases from other data sets.

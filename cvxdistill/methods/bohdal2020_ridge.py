@@ -84,7 +84,8 @@ class OnlineRidge(OnlineLabels):
         """Return a learner before its first step.
 
         Raises:
-            InputError: an `init` that needs true labels where there are none.
+            InputError: an `init` that needs true labels where there are none, or a network without
+                weights.
         """
         return RidgeLearner(self, task)
 

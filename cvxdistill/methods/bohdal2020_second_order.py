@@ -26,6 +26,7 @@ step whatever its configuration says; and several networks may vote on the label
 import dataclasses
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import ClassVar
 
 import torch
@@ -93,8 +94,6 @@ class SecondOrder(OnlineLabels):
             InputError: an `init` that needs true labels where there are none, or a network without
                 weights.
         """
-        if not task.network.trainable:
-            raise InputError(f"`{task.network}` has no weights to train; choose another student.")
         return SecondOrderLearner(self, task)
 
 
@@ -111,12 +110,12 @@ class SecondOrderLearner(OnlineLearner):
 
     def __init__(self, method: SecondOrder, task: DistillTask) -> None:
         super().__init__(method, task, networks=method.models)
-        _load_forward_mode()
         self.template = self._draw(0)
         # Statistics of the batch, never gathered ones: a network's life is short.
         replace_all_batch_norm_modules_(self.template.train())
-        size = sum(weight.numel() for weight in self.template.parameters())
-        self.weights = torch.zeros(method.models, size, device=task.device)
+        self.shapes = {name: weight.shape for name, weight in self.template.named_parameters()}
+        self.sizes = [shape.numel() for shape in self.shapes.values()]
+        self.weights = torch.zeros(method.models, sum(self.sizes), device=task.device)
         self.moments = self.weights.new_zeros(2, *self.weights.shape)
         self.taken = self.weights.new_zeros(method.models, 1, dtype=torch.float64)
         # On a CPU one network at a time is quicker: stacked convolutions become grouped ones.
@@ -131,19 +130,16 @@ class SecondOrderLearner(OnlineLearner):
 
     def redraw(self, network: int, seed: int) -> None:
         """Give one network fresh weights, and an Adam that remembers nothing."""
-        drawn = [weight.detach().flatten() for weight in self._draw(seed).parameters()]
-        self.weights[network] = torch.cat(drawn)
+        self.weights[network] = torch.cat(
+            [_line(w.detach()) for w in self._draw(seed).parameters()]
+        )
         self.moments[:, network] = 0
         self.taken[network] = 0
 
     def logits(self, weights: Tensor, examples: Tensor) -> Tensor:
         """Return logits `(n, C)` of one network with weights `(p,)`."""
-        named = dict(self.template.named_parameters())
-        parts = weights.split([weight.numel() for weight in named.values()])
-        shaped = {
-            name: _quick(part.view(weight.shape))
-            for (name, weight), part in zip(named.items(), parts, strict=True)
-        }
+        parts = zip(self.shapes.items(), weights.split(self.sizes), strict=True)
+        shaped = {name: _shape(part, shape) for (name, shape), part in parts}
         out: Tensor = functional_call(self.template, shaped, (examples,))
         return out
 
@@ -235,6 +231,7 @@ def label_gradient(
     def log_probabilities(at: Tensor) -> Tensor:
         return logits(at, base).log_softmax(1)
 
+    _load_forward_mode()
     path, slopes = [weights], []
     for _ in range(steps):
         slopes.append(grad(inner)(path[-1]))
@@ -249,13 +246,23 @@ def label_gradient(
     return gradient, slopes[0], wrong
 
 
-def _quick(weight: Tensor) -> Tensor:
-    """Lay out the weights of a convolution as a CPU likes them."""
-    if weight.ndim != 4 or weight.device.type != "cpu":
-        return weight
-    return weight.contiguous(memory_format=torch.channels_last)
+def _line(weight: Tensor) -> Tensor:
+    """Return a weight as a vector; those of convolutions with channels last."""
+    return (weight.permute(0, 2, 3, 1) if weight.ndim == 4 else weight).flatten()
 
 
+def _shape(line: Tensor, shape: torch.Size) -> Tensor:
+    """Undo `_line`.
+
+    On a CPU the layout stays: gradients through convolutions take two thirds of the time by it.
+    """
+    if len(shape) != 4:
+        return line.view(shape)
+    maps = line.view(shape[0], *shape[2:], shape[1]).permute(0, 3, 1, 2)
+    return maps if line.device.type == "cpu" else maps.contiguous()
+
+
+@cache
 def _load_forward_mode() -> None:
     # At its first use forward mode loads rules through an interface that PyTorch itself has
     # deprecated; the warning is not for our users, and some turn warnings into errors.
