@@ -24,12 +24,10 @@ from cvxdistill.artifact import Distilled
 from cvxdistill.checks import check_choice
 from cvxdistill.data import Splits, load_splits
 from cvxdistill.errors import InputError
-from cvxdistill.evaluate import EvalRow, evaluate, nested
-from cvxdistill.features import Network, StatisticsCache, draw_pool, parse_network
+from cvxdistill.evaluate import EvalRow, nested
 from cvxdistill.files import atomic_file
 from cvxdistill.progress import Progress
 from cvxdistill.report import accuracy_table
-from cvxdistill.students import Recipe
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -69,83 +67,6 @@ class DataRequest:
         return kept
 
 
-@dataclasses.dataclass(frozen=True)
-class Judge:
-    """How a distilled set is to be evaluated, checked before any work begins."""
-
-    students: tuple[Network, ...] | None
-    seeds: int
-    recipe: Recipe
-    unseen: Network | None
-    seed: int
-    device: torch.device
-
-    @classmethod
-    def parse(
-        cls,
-        students: str | None,
-        seeds: int,
-        steps: str,
-        unseen: str | None,
-        seed: int,
-        device: str,
-    ) -> "Judge":
-        """Read the options of an evaluation.
-
-        Raises:
-            InputError: an option that cannot be read.
-        """
-        if seeds < 1:
-            raise InputError(f"`--seeds` must be 1 or more; got {seeds}.")
-        return cls(
-            parse_students(students),
-            seeds,
-            parse_recipe(steps),
-            parse_network(unseen) if unseen else None,
-            seed,
-            choose_device(device),
-        )
-
-    def check(self, parts: Splits) -> None:
-        """Find out before the work whether the evaluation after it can be done.
-
-        Raises:
-            InputError: the test part cannot be read or does not fit the training part, or the
-                unseen network cannot take its examples.
-        """
-        train, test = parts.train, parts.test()
-        if test.shape != train.shape or test.class_names != train.class_names:
-            raise InputError(
-                f"the test part of `{train.name}` must be like its training part: {train.shape} "
-                f"and {train.num_classes} classes; got {test.shape} and {test.num_classes}."
-            )
-        if self.unseen is not None:
-            draw_pool(self.unseen, train.shape, size=1, seed=self.seed)
-
-    def rows(
-        self,
-        distilled: Distilled,
-        parts: Splits,
-        progress: Progress,
-        cache: StatisticsCache | None = None,
-    ) -> list[EvalRow]:
-        """Evaluate on the test part of `parts`."""
-        return evaluate(
-            distilled,
-            parts.test(),
-            train=parts.train,
-            validation=parts.validation,
-            students=self.students,
-            seeds=self.seeds,
-            unseen=self.unseen,
-            recipe=self.recipe,
-            seed=self.seed,
-            device=self.device,
-            progress=progress,
-            cache=cache,
-        )
-
-
 def choose_device(name: str) -> torch.device:
     """Return the device that `--device` names; `auto` is a GPU where there is one.
 
@@ -158,37 +79,6 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
-
-
-def parse_students(text: str | None) -> tuple[Network, ...] | None:
-    """Return the networks of `--students`; `none` is no students, and `None` the default one.
-
-    Raises:
-        InputError: an unknown network, or one without weights to train.
-    """
-    if text is None:
-        return None
-    if text.strip().lower() in ("", "none"):
-        return ()
-    networks = tuple(parse_network(part) for part in text.split(";"))
-    for network in networks:
-        if not network.trainable:
-            raise InputError(f"`--students {network}` has no weights to train; choose another.")
-    return networks
-
-
-def parse_recipe(steps: str) -> Recipe:
-    """Return the recipe with the checkpoints of `--steps`.
-
-    Raises:
-        InputError: not rising positive numbers.
-    """
-    try:
-        return Recipe(checkpoints=tuple(int(part) for part in steps.split(",")))
-    except ValueError as error:
-        raise InputError(
-            f"`--steps` must be rising positive numbers such as 50,100,200; got `{steps}`."
-        ) from error
 
 
 @contextmanager

@@ -5,10 +5,10 @@ from pathlib import Path
 from cvxdistill.cli import common
 from cvxdistill.cli import options as opt
 from cvxdistill.cli import parts as parts_of
+from cvxdistill.cli.judge import Judge, parse_student
 from cvxdistill.distill import EXTRACTOR, POOL, distill
 from cvxdistill.errors import InputError
 from cvxdistill.features import Preprocessing, StatisticsCache, parse_network
-from cvxdistill.manifest import check_replaceable
 from cvxdistill.methods import parse_method
 from cvxdistill.report import draw_sheet
 
@@ -23,6 +23,7 @@ def distill_command(
     choose: opt.Choose = "balanced",
     indices: opt.Indices = None,
     method: opt.Method = "exact",
+    student: opt.Student = None,
     extractor: opt.Extractors = EXTRACTOR,
     pool: opt.Pool = POOL,
     train_steps: opt.TrainSteps = 0,
@@ -43,12 +44,16 @@ def distill_command(
     steps: opt.Steps = "50,100,200",
     unseen: opt.Unseen = None,
     device: opt.Device = "auto",
+    resume: opt.Resume = False,
+    checkpoint_every: opt.CheckpointEvery = 30.0,
+    budget: opt.Budget = None,
     out: opt.Out = None,
     as_json: opt.Json = False,
 ) -> int:
     """Learn labels for a few real examples, and compare them with true labels and the full data."""
-    judge = common.Judge.parse(students, seeds, steps, unseen, seed, device)
+    judge = Judge.parse(students, seeds, steps, unseen, seed, device)
     learner, network = parse_method(method), parse_network(extractor)
+    own = None if student is None else parse_student("--student", student)
     extractors = parts_of.Extractors(network, pool, train_steps, extractor_weights)
     chosen_head = parts_of.head(head, l2=l2, l2_scale=l2_scale, intercept=intercept)
     data = common.DataRequest(
@@ -58,10 +63,10 @@ def distill_command(
     request = parts_of.BaseExamples(base, base_fit, examples, choose, indices)
     chosen = request.choose(data, parts, seed=seed)
     folder = out or Path("runs") / f"{parts.train.name}-{learner.name}-{len(chosen)}-seed{seed}"
-    check_replaceable(folder)
-    judge.check(parts)
+    journal = parts_of.journal(folder, checkpoint_every, resume=resume, budget=budget)
+    judge.check(parts, own)
     ready, cache = Preprocessing.fit(parts.train, zca=zca), StatisticsCache()
-    with common.progress_bars() as progress:
+    with parts_of.kept(journal), common.progress_bars() as progress:
         given = extractors.make(
             parts.train, ready, seed=seed, device=judge.device, progress=progress
         )
@@ -75,11 +80,13 @@ def distill_command(
             target_l2=target_l2,
             preprocessing=ready,
             validation=parts.validation,
+            student=own,
             seed=seed,
             device=judge.device,
             provenance={"data": data.record(), "splits": parts.record, **request.record()},
             progress=progress,
             cache=cache,
+            journal=journal,
         )
         distilled.save(folder)
         draw_sheet(distilled, folder / "labels.png")

@@ -6,6 +6,7 @@ from typing import Any
 from cvxdistill.artifact import Distilled
 from cvxdistill.cli import common
 from cvxdistill.cli import options as opt
+from cvxdistill.cli.judge import Judge
 from cvxdistill.errors import InputError
 
 
@@ -16,13 +17,24 @@ def evaluate_command(
     students: opt.Students = None,
     seeds: opt.Seeds = 3,
     steps: opt.Steps = "50,100,200",
+    optimisers: opt.Optimisers = None,
+    step_factors: opt.StepFactors = None,
     unseen: opt.Unseen = None,
     seed: opt.Seed = 0,
     device: opt.Device = "auto",
     as_json: opt.Json = False,
 ) -> int:
     """Evaluate a run folder on the test data of its own target."""
-    judge = common.Judge.parse(students, seeds, steps, unseen, seed, device)
+    judge = Judge.parse(
+        students,
+        seeds,
+        steps,
+        unseen,
+        seed,
+        device,
+        optimisers=optimisers,
+        step_factors=step_factors,
+    )
     distilled = Distilled.load(run)
     parts = _request(distilled.provenance, data_root, download).load()
     recorded = distilled.provenance["target"]["fingerprint"]

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from cvxdistill.methods import METHODS
+from cvxdistill.students import OPTIMISERS
+
 Target = Annotated[
     str, typer.Option(help="Target data set: a name, folder:PATH, npz:PATH or npy:PATH.")
 ]
@@ -27,7 +30,20 @@ Indices = Annotated[
     str | None, typer.Option(help="Base examples themselves: a comma list, or a file of numbers.")
 ]
 Method = Annotated[
-    str, typer.Option(help="exact, hard or smoothed; options as in exact:loss=cross_entropy.")
+    str, typer.Option(help=f"{', '.join(METHODS)}; options as in exact:loss=cross_entropy.")
+]
+Student = Annotated[
+    str | None,
+    typer.Option(help="Network that methods train from scratch; by image size if unset."),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run, if any.")
+]
+CheckpointEvery = Annotated[
+    float, typer.Option(help="Seconds between checkpoints of a method that takes steps.")
+]
+Budget = Annotated[
+    float | None, typer.Option(help="Seconds after which a method takes no further step.")
 ]
 Extractors = Annotated[
     str, typer.Option("--extractor", help="Network of the extractors, such as convnet:width=64.")
@@ -66,11 +82,19 @@ SplitSeed = Annotated[int, typer.Option(help="Seed of the division into parts.")
 Seed = Annotated[int, typer.Option(help="Seed of base, extractors and students.")]
 Students = Annotated[
     str | None,
-    typer.Option(help="Networks to train, separated by ';', or none; by image size if unset."),
+    typer.Option(help="Networks to train, separated by ';', or none; the run's own if unset."),
 ]
 Seeds = Annotated[int, typer.Option(help="Repetitions: unseen extractors and students.")]
 Steps = Annotated[
     str, typer.Option(help="Training steps that validation chooses among, such as 50,100,200.")
+]
+Optimisers = Annotated[
+    str | None,
+    typer.Option(help=f"Train students by these too, with commas: {', '.join(OPTIMISERS)}."),
+]
+StepFactors = Annotated[
+    str | None,
+    typer.Option(help="Train students for these multiples of the chosen steps too: 0.25,0.5,2,4."),
 ]
 Unseen = Annotated[
     str | None, typer.Option(help="Network of the unseen extractors; the artefact's own if unset.")

@@ -1,12 +1,15 @@
 """What a distillation is made of, from the options of the command line."""
 
 import dataclasses
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cvxdistill.checks import check_choice
+from cvxdistill.checks import check_choice, check_positive
 from cvxdistill.cli.common import DataRequest
 from cvxdistill.data import (
     FITS,
@@ -26,6 +29,8 @@ from cvxdistill.features import (
     train_extractor,
 )
 from cvxdistill.heads import Head, parse_head
+from cvxdistill.manifest import check_replaceable
+from cvxdistill.methods import Journal
 from cvxdistill.progress import Progress
 from cvxdistill.seeding import derive_seed
 
@@ -131,3 +136,31 @@ class Extractors:
             )
             for index in range(self.pool if self.steps else 0)
         ]
+
+
+def journal(folder: Path, every: float, *, resume: bool, budget: float | None) -> Journal:
+    """Return the journal of a run: its checkpoint lies beside the run folder.
+
+    Raises:
+        InputError: a folder that holds other files than a run's, the checkpoint of an interrupted
+            run that is not to be resumed, or numbers out of range.
+    """
+    check_replaceable(folder)
+    check_positive("--checkpoint-every", every, zero=True)
+    if budget is not None:
+        check_positive("--budget", budget)
+    path = folder.with_name(f"{folder.name}.checkpoint")
+    made = Journal(path, every=every, resume=resume, budget=budget)
+    made.check()
+    return made
+
+
+@contextmanager
+def kept(journal: Journal) -> Iterator[None]:
+    """Say where the checkpoint of a run lies that is interrupted from the keyboard."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if journal.path is not None and journal.path.exists():
+            sys.stderr.write(f"`{journal.path}` is kept; go on from there by `--resume`.\n")
+        raise

@@ -61,6 +61,18 @@ class Journal:
         """Whether the budget is spent."""
         return self.budget is not None and self.seconds >= self.budget
 
+    def check(self) -> None:
+        """Refuse a checkpoint that lies there and is not to be resumed.
+
+        Raises:
+            InputError: there is one.
+        """
+        if self.path is not None and self.path.exists() and not self.resume:
+            raise InputError(
+                f"`{self.path}` is the checkpoint of an interrupted run. Go on with it by "
+                "`--resume`, or delete it to start anew."
+            )
+
     def open(self, fingerprint: str) -> tuple[int, dict[str, Tensor]] | None:
         """Return the step and state to go on from, or `None` to start anew.
 
@@ -72,13 +84,9 @@ class Journal:
         if not self._started:
             self.start()
         self._started = False
+        self.check()
         if self.path is None or not self.path.exists():
             return None
-        if not self.resume:
-            raise InputError(
-                f"`{self.path}` is the checkpoint of an interrupted run. Go on with it by "
-                "`--resume`, or delete it to start anew."
-            )
         state, about = _read(self.path)
         if about.get("fingerprint") != fingerprint:
             raise InputError(

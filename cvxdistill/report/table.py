@@ -17,7 +17,8 @@ SETTINGS = {
 def accuracy_table(rows: Sequence[EvalRow], *, title: str = "") -> Table:
     """Return test accuracies in percent with 95 % intervals.
 
-    One line is a setting and network, one column a label set.
+    One line is a setting and network, one column a label set. Students of another optimiser or
+    number of steps have lines of their own.
 
     A failed row shows `failed`; what was not measured shows `-`.
     """
@@ -30,14 +31,23 @@ def accuracy_table(rows: Sequence[EvalRow], *, title: str = "") -> Table:
         table.add_column(label, justify="right", style="bold" if name == "distilled" else None)
     lines: dict[tuple[str, str], dict[str, EvalRow]] = {}
     for row in rows:
-        lines.setdefault((row.setting, row.network), {})[row.labels] = row
+        lines.setdefault((row.setting, _trained(row)), {})[row.labels] = row
     for (setting, network), cells in lines.items():
-        shown = [_cell(cells.get(name)) for name in present]
+        shown = [accuracy_cell(cells.get(name)) for name in present]
         table.add_row(SETTINGS.get(setting, setting), network, *shown)
     return table
 
 
-def _cell(row: EvalRow | None) -> str:
+def _trained(row: EvalRow) -> str:
+    """Return the network, and how it was trained where that is not as usual."""
+    if row.main:
+        return row.network
+    steps = "" if row.step_factor == 1 else f", steps x {row.step_factor:g}"
+    return f"{row.network}, {row.optimiser}{steps}"
+
+
+def accuracy_cell(row: EvalRow | None) -> str:
+    """Return one accuracy in percent with its half width, `failed`, or `-` if not measured."""
     if row is None:
         return "-"
     if row.accuracy is None or row.accuracy_ci is None:
