@@ -36,6 +36,7 @@ LAYERS = (
     ("manifest",),
     ("artifact",),
     ("distill", "evaluate"),
+    ("compare",),
     ("report",),
     ("sklearn",),
     ("cli",),
