@@ -136,11 +136,14 @@ class SecondOrderLearner(OnlineLearner):
         self.moments[:, network] = 0
         self.taken[network] = 0
 
+    def named(self, weights: Tensor) -> dict[str, Tensor]:
+        """Return the weights `(p,)` of one network by their names in a module, as views."""
+        parts = zip(self.shapes.items(), weights.split(self.sizes), strict=True)
+        return {name: _shape(part, shape) for (name, shape), part in parts}
+
     def logits(self, weights: Tensor, examples: Tensor) -> Tensor:
         """Return logits `(n, C)` of one network with weights `(p,)`."""
-        parts = zip(self.shapes.items(), weights.split(self.sizes), strict=True)
-        shaped = {name: _shape(part, shape) for (name, shape), part in parts}
-        out: Tensor = functional_call(self.template, shaped, (examples,))
+        out: Tensor = functional_call(self.template, self.named(weights), (examples,))
         return out
 
     def update(self, images: Tensor, classes: Tensor, rows: Tensor) -> Tensor:
