@@ -16,7 +16,7 @@ data set. `teacher:teachers=1,temperature=1` is the nearest to the paper's main 
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
@@ -35,6 +35,8 @@ TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 # Where nothing can be chosen. On MNIST with 100 base examples it serves ensembles of LeNets well.
 DEFAULT_TEMPERATURE = 4.0
 SEARCHES = ("auto", "grid", "halving")
+# Places of the grid that `halving` looks at closely.
+FINALISTS = 2
 # Batches between two chances to save a checkpoint.
 BLOCK = 25
 
@@ -61,10 +63,11 @@ class Teacher(IterativeMethod):
         checkpoints: how often they are asked, from `steps / 16` to `steps`.
         temperature: of the labels; `None` is chosen.
         choose: ask validation, where there is any.
-        search: `grid` trains students at every checkpoint and temperature. `halving` judges
-            temperatures at the last checkpoint, then checkpoints at the best temperature, by one
-            student at half of the steps, and only the best and its neighbours by all. `auto` is
-            `grid` on a GPU, where all of it trains side by side, and `halving` on a CPU.
+        search: `grid` trains students at every checkpoint and temperature. `halving` judges by
+            one student at half of the steps: temperatures at the last checkpoint, checkpoints at
+            the best temperature, the temperatures beside it at the best checkpoint; only the two
+            best of all these by all students and steps. `auto` is `grid` on a GPU, where all of
+            it trains side by side, and `halving` on a CPU.
         students: trained on each of the last candidates.
         student_steps: that students train for at most; a quarter and a half of it are tried too.
 
@@ -80,14 +83,14 @@ class Teacher(IterativeMethod):
     """
 
     teachers: int = 3
-    steps: int = 1000
+    steps: int = 600
     batch_size: int = 256
     checkpoints: int = 6
     temperature: float | None = None
     choose: bool = True
     search: str = "auto"
     students: int = 3
-    student_steps: int = 1000
+    student_steps: int = 600
 
     name: ClassVar[str] = "teacher"
     needs_extractors: ClassVar[bool] = False
@@ -193,10 +196,10 @@ def choose_reading(
     """
     temperatures = TEMPERATURES if method.temperature is None else (method.temperature,)
 
-    def try_out(places: list[Place], students: int, steps: int) -> Chosen[Place]:
+    def judge(places: Iterable[Place], students: int, steps: int) -> Chosen[Place]:
         return choose_labels(
             task,
-            {place: tempered(opinions[place[0]], place[1]) for place in dict.fromkeys(places)},
+            {place: tempered(opinions[place[0]], place[1]) for place in places},
             "distribution",
             recipe=Recipe(checkpoints=tuple(sorted({-(-steps // 4), -(-steps // 2), steps}))),
             students=students,
@@ -206,13 +209,22 @@ def choose_reading(
     search = method.search
     if search == "auto":
         search = "grid" if task.device.type == "cuda" else "halving"
-    if search == "grid" or len(grid) <= 4:
-        return try_out(grid, method.students, method.student_steps)
-    half = -(-method.student_steps // 2)
+    if search == "grid" or len(grid) <= FINALISTS:
+        return judge(grid, method.students, method.student_steps)
+    # All heats are run by the same student for as long, so that their accuracies compare.
+    scores: dict[Place, float] = {}
+
+    def heat(places: Iterable[Place]) -> Place:
+        new = [place for place in places if place not in scores]
+        if new:
+            table = judge(new, 1, -(-method.student_steps // 2)).table
+            scores.update({place: max(table[place].values()) for place in new})
+        return max(scores, key=lambda place: scores[place])
+
     last = max(opinions)
-    warm = try_out([(last, temperature) for temperature in temperatures], 1, half).key[1]
-    ranked = try_out([(mark, warm) for mark in opinions], 1, half).ranked()
-    first, place = ranked[0][0], temperatures.index(warm)
-    near = temperatures[max(0, place - 1) : place + 2]
-    finalists = [*ranked[:2], *((first, temperature) for temperature in near)]
-    return try_out(finalists, method.students, method.student_steps)
+    warm = heat((last, temperature) for temperature in temperatures)[1]
+    early = heat((mark, warm) for mark in opinions)[0]
+    place = temperatures.index(warm)
+    heat((early, temperature) for temperature in temperatures[max(0, place - 1) : place + 2])
+    finalists = sorted(scores, key=lambda place: -scores[place])[:FINALISTS]
+    return judge(finalists, method.students, method.student_steps)

@@ -43,8 +43,9 @@ class Teachers:
             seeds=[derive_seed(task.seed, stream, index) for index in range(count)],
             device=task.device,
         )
-        # The number of steps is the caller's affair: Adam's rate is the same in all of them.
-        self.students.begin(Recipe(checkpoints=(1,), batch_size=self.batch_size))
+        # How many steps there will be is the caller's affair, and Adam's rate is the same in all
+        # of them; that there will be many makes them worth recording on a GPU.
+        self.students.begin(Recipe(checkpoints=(2**31,), batch_size=self.batch_size))
 
     @property
     def epochs(self) -> float:
