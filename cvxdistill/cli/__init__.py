@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
+from cvxdistill.cli.compare import compare_command
 from cvxdistill.cli.distill import distill_command
 from cvxdistill.cli.evaluate import evaluate_command
 from cvxdistill.cli.info import info_command
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command("distill")(distill_command)
 app.command("evaluate")(evaluate_command)
+app.command("compare")(compare_command)
 app.command("info")(info_command)
 
 
@@ -36,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = typer.main.get_command(app)
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        result = command.main(args=words, prog_name="cvxdistill", standalone_mode=False)
+        result = command.main(
+            args=words, prog_name="cvxdistill", standalone_mode=False, obj=("cvxdistill", *words)
+        )
     except InputError as error:
         return _fail(str(error), 2)
     except CvxDistillError as error:

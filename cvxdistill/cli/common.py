@@ -67,6 +67,22 @@ class DataRequest:
         return kept
 
 
+def count_or_share(text: str | None) -> int | float | None:
+    """Return the number of `--validation`: with a point it is a share, else a count.
+
+    Raises:
+        InputError: not a number.
+    """
+    if text is None:
+        return None
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError as error:
+        raise InputError(
+            f"`--validation` must be a count such as 5000 or a share such as 0.1; got `{text}`."
+        ) from error
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device that `--device` names; `auto` is a GPU where there is one.
 
@@ -82,8 +98,12 @@ def choose_device(name: str) -> torch.device:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Progress]:
-    """Yield a progress callback that draws bars with the time left on stderr."""
+def progress_bars(*, finished: bool = True) -> Iterator[Progress]:
+    """Yield a progress callback that draws bars with the time left on stderr.
+
+    Args:
+        finished: whether to go on showing what is done; not where there are many stages.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -100,7 +120,8 @@ def progress_bars() -> Iterator[Progress]:
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+            shown = finished or done < total
+            bars.update(tasks[stage], completed=done, total=total, visible=shown)
 
         yield report
 

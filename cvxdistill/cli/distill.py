@@ -7,7 +7,6 @@ from cvxdistill.cli import options as opt
 from cvxdistill.cli import parts as parts_of
 from cvxdistill.cli.judge import Judge, parse_student
 from cvxdistill.distill import EXTRACTOR, POOL, distill
-from cvxdistill.errors import InputError
 from cvxdistill.features import Preprocessing, StatisticsCache, parse_network
 from cvxdistill.methods import parse_method
 from cvxdistill.report import draw_sheet
@@ -57,7 +56,13 @@ def distill_command(
     extractors = parts_of.Extractors(network, pool, train_steps, extractor_weights)
     chosen_head = parts_of.head(head, l2=l2, l2_scale=l2_scale, intercept=intercept)
     data = common.DataRequest(
-        target, data_root, download, _count_or_share(validation), test_fraction, limit, split_seed
+        target,
+        data_root,
+        download,
+        common.count_or_share(validation),
+        test_fraction,
+        limit,
+        split_seed,
     )
     parts = data.load()
     request = parts_of.BaseExamples(base, base_fit, examples, choose, indices)
@@ -93,14 +98,3 @@ def distill_command(
         rows = judge.rows(distilled, parts, progress, cache)
     common.publish(folder, "result.json", distilled, rows, as_json=as_json)
     return 0
-
-
-def _count_or_share(text: str | None) -> int | float | None:
-    if text is None:
-        return None
-    try:
-        return float(text) if "." in text else int(text)
-    except ValueError as error:
-        raise InputError(
-            f"`--validation` must be a count such as 5000 or a share such as 0.1; got `{text}`."
-        ) from error

@@ -32,6 +32,9 @@ Indices = Annotated[
 Method = Annotated[
     str, typer.Option(help=f"{', '.join(METHODS)}; options as in exact:loss=cross_entropy.")
 ]
+Methods = Annotated[
+    str, typer.Option(help="Methods separated by ';', with options as in smoothed:smoothing=0.3.")
+]
 Student = Annotated[
     str | None,
     typer.Option(help="Network that methods train from scratch; by image size if unset."),
@@ -99,6 +102,20 @@ StepFactors = Annotated[
 Unseen = Annotated[
     str | None, typer.Option(help="Network of the unseen extractors; the artefact's own if unset.")
 ]
+CurveSeeds = Annotated[
+    int, typer.Option(help="Students trained on each label set kept along the way.")
+]
+Reference = Annotated[
+    str | None,
+    typer.Option(help="Method that the others are timed to; online-ridge if unset and there."),
+]
+Grace = Annotated[
+    float, typer.Option(help="Seconds beyond the budget after which a method is ended.")
+]
+InProcess = Annotated[
+    bool, typer.Option("--in-process", help="Run methods in this process, not in one each.")
+]
+SkipFull = Annotated[bool, typer.Option("--skip-full", help="Leave the full data out.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; named after it if unset.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]

@@ -79,6 +79,7 @@ class Isolation:
                 process.wait()
                 assert process.stdin is not None
                 process.stdin.close()
+        progress(stage, 1, 1)
         if ended is not None:
             return ended
         return None if process.returncode == 0 else self._reason(process.returncode, log)

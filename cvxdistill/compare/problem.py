@@ -12,7 +12,14 @@ from cvxdistill.data import ImageSet
 from cvxdistill.distill import EXTRACTOR, POOL, distill
 from cvxdistill.errors import InputError
 from cvxdistill.evaluate import EvalRow, evaluate, evaluate_students
-from cvxdistill.features import Extractor, Network, Preprocessing, StatisticsCache, parse_network
+from cvxdistill.features import (
+    Extractor,
+    Network,
+    Preprocessing,
+    StatisticsCache,
+    draw_pool,
+    parse_network,
+)
 from cvxdistill.heads import Head, RidgeHead
 from cvxdistill.methods import Journal, Method
 from cvxdistill.progress import Progress, silent
@@ -57,6 +64,23 @@ class SharedProblem:
         if isinstance(self.student, str):
             return parse_network(self.student)
         return default_student(self.target.shape) if self.student is None else self.student
+
+    def check(self) -> None:
+        """Find out before the work what no method could do anything with.
+
+        Raises:
+            InputError: base and target of different shapes, or extractors that cannot take them.
+        """
+        if self.base.shape != self.target.shape:
+            raise InputError(
+                f"base and target examples must have one shape; got {self.base.shape} "
+                f"(`{self.base.name}`) and {self.target.shape} (`{self.target.name}`). Make the "
+                "base fit by fit_images (--base-fit resize)."
+            )
+        network = self.extractors
+        if isinstance(network, str | Network) and len(self.target.shape) > 1:
+            chosen = parse_network(network) if isinstance(network, str) else network
+            draw_pool(chosen, self.target.shape, size=min(self.pool, 1), seed=self.seed)
 
     def ready(self) -> "SharedProblem":
         """Return the same problem with its preprocessing fitted, so that no method spends on it."""

@@ -75,6 +75,7 @@ def compare(
     if reference is not None:
         check_choice("reference", reference, [entry.text for entry in entries])
     check_seconds(budget, grace, every)
+    problem.check()
     yardstick.check(problem)
     problem, folder = problem.ready(), Path(out)
     yardstick = yardstick.ready(problem)

@@ -1,6 +1,7 @@
 """A comparison of methods as tables, in the terminal and as Markdown."""
 
 import math
+import shlex
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -96,7 +97,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         "## How it was made",
         "\n".join(
             [
-                *([f"- command: `{' '.join(comparison.command)}`"] if comparison.command else []),
+                *([f"- command: `{shlex.join(comparison.command)}`"] if comparison.command else []),
                 f"- machine: {made['device_name']}, {made['threads']} threads; {made['platform']}",
                 f"- versions: cvxdistill {made['cvxdistill']}, Python {made['python']}, PyTorch "
                 f"{made['torch']}, NumPy {made['numpy']}",

@@ -52,8 +52,8 @@ def draw_seconds(comparison: Comparison, path: str | Path) -> list[Path]:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_xlim(first / 1.5, last * 1.5)
-        axes.set_xlabel("seconds of work")
-    panels[0].set_ylabel("validation accuracy (%)")
+        axes.set_xlabel("seconds of work", fontsize=9)
+    panels[0].set_ylabel("validation accuracy (%)", fontsize=9)
     return _finish(figure, panels, comparison, Path(path))
 
 
@@ -89,14 +89,14 @@ def draw_bits(comparison: Comparison, path: str | Path) -> list[Path]:
             _draw_point(axes, place, cell, _style(index), names[row.method])
         axes.set_xticks(range(len(sizes)), [f"{size / 1000:,.0f}" for size in sizes])
         axes.set_xlim(-0.6, len(sizes) - 0.4)
-        axes.set_xlabel("kbit stored, images and labels")
-    panels[0].set_ylabel("test accuracy (%)")
+        axes.set_xlabel("kbit stored, images and labels", fontsize=9)
+    panels[0].set_ylabel("test accuracy (%)", fontsize=9)
     return _finish(figure, panels, comparison, Path(path))
 
 
 def _aside(index: int, count: int) -> float:
     """Return how far from the middle of its group a method stands."""
-    return 0.0 if count == 1 else 0.7 * (index / (count - 1) - 0.5)
+    return min(0.12, 0.7 / max(count - 1, 1)) * (index - (count - 1) / 2)
 
 
 def _style(index: int) -> dict[str, Any]:
@@ -191,6 +191,9 @@ def _finish(figure: Any, panels: list[Any], comparison: Comparison, path: Path) 
     """Add legend and title, and write every format."""
     import matplotlib as mpl
 
+    # The panels share this axis. Intervals may leave the range of accuracies, the axis does not.
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(max(low, -2.0), min(high, 102.0))
     handles: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

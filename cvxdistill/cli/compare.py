@@ -1,0 +1,154 @@
+"""`cvxdistill compare`: every method on one problem, in one table and two figures."""
+
+import json
+import sys
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from cvxdistill.artifact import Distilled
+from cvxdistill.cli import common
+from cvxdistill.cli import options as opt
+from cvxdistill.cli import parts as parts_of
+from cvxdistill.cli.judge import Judge, parse_student
+from cvxdistill.compare import Comparison, SharedProblem, Yardstick, compare
+from cvxdistill.distill import EXTRACTOR, POOL
+from cvxdistill.features import Preprocessing, parse_network
+from cvxdistill.files import atomic_file
+from cvxdistill.report import (
+    compare_table,
+    comparison_markdown,
+    draw_bits,
+    draw_seconds,
+    draw_sheet,
+    remarks,
+    time_tables,
+)
+
+METHODS = "hard;smoothed;teacher;exact;online-ridge"
+
+
+def compare_command(
+    context: typer.Context,
+    methods: opt.Methods = METHODS,
+    budget: opt.Budget = None,
+    grace: opt.Grace = 60.0,
+    target: opt.Target = "digits",
+    base: opt.Base = None,
+    base_fit: opt.BaseFit = None,
+    data_root: opt.DataRoot = None,
+    download: opt.Download = False,
+    examples: opt.Examples = None,
+    choose: opt.Choose = "balanced",
+    indices: opt.Indices = None,
+    student: opt.Student = None,
+    extractor: opt.Extractors = EXTRACTOR,
+    pool: opt.Pool = POOL,
+    zca: opt.Zca = False,
+    head: opt.Head = "ridge",
+    l2: opt.L2 = None,
+    l2_scale: opt.L2Scale = None,
+    intercept: opt.Intercept = None,
+    target_l2: opt.TargetL2 = None,
+    validation: opt.Validation = None,
+    test_fraction: opt.TestFraction = None,
+    limit: opt.Limit = None,
+    split_seed: opt.SplitSeed = 0,
+    seed: opt.Seed = 0,
+    students: opt.Students = None,
+    seeds: opt.Seeds = 5,
+    curve_seeds: opt.CurveSeeds = 5,
+    steps: opt.Steps = "50,100,200",
+    unseen: opt.Unseen = None,
+    skip_full: opt.SkipFull = False,
+    reference: opt.Reference = None,
+    device: opt.Device = "auto",
+    in_process: opt.InProcess = False,
+    resume: opt.Resume = False,
+    checkpoint_every: opt.CheckpointEvery = 30.0,
+    out: opt.Out = None,
+    as_json: opt.Json = False,
+) -> int:
+    """Run several methods on one problem with one budget, and compare what comes out."""
+    judge = Judge.parse(students, seeds, steps, unseen, seed, device)
+    network = parse_network(extractor)
+    own = judge.students[0] if judge.students else None
+    own = own if student is None else parse_student("--student", student)
+    share = common.count_or_share(validation)
+    data = common.DataRequest(target, data_root, download, share, test_fraction, limit, split_seed)
+    chosen_head = parts_of.head(head, l2=l2, l2_scale=l2_scale, intercept=intercept)
+    parts = data.load()
+    request = parts_of.BaseExamples(base, base_fit, examples, choose, indices)
+    chosen = request.choose(data, parts, seed=seed)
+    judge.check(parts, own)
+    problem = SharedProblem(
+        base=chosen,
+        target=parts.train,
+        validation=parts.validation,
+        extractors=network,
+        pool=pool,
+        head=chosen_head,
+        target_l2=target_l2,
+        preprocessing=Preprocessing.fit(parts.train, zca=zca),
+        student=own,
+        seed=seed,
+        device=judge.device,
+        provenance={"data": data.record(), "splits": parts.record, **request.record()},
+    )
+    yardstick = Yardstick(
+        parts.test(),
+        students=judge.students,
+        seeds=seeds,
+        unseen=judge.unseen,
+        recipe=judge.recipe,
+        curve_seeds=curve_seeds,
+        full=not skip_full,
+        seed=seed,
+    )
+    folder = out or Path("runs") / f"{parts.train.name}-compare-{len(chosen)}-seed{seed}"
+    with common.progress_bars(finished=False) as progress:
+        comparison = compare(
+            problem,
+            yardstick,
+            [part for part in methods.split(";") if part.strip()],
+            out=folder,
+            budget=budget,
+            grace=grace,
+            isolate=not in_process,
+            resume=resume,
+            every=checkpoint_every,
+            reference=reference,
+            command=context.obj or (),
+            progress=progress,
+        )
+    _publish(comparison, folder, as_json=as_json)
+    return int(all(row.failed for row in comparison.rows))
+
+
+def _publish(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
+    """Write tables and figures beside the runs, and print the result."""
+    with atomic_file(folder / "comparison.md") as temporary:
+        temporary.write_text(comparison_markdown(comparison))
+    draw_seconds(comparison, folder / "accuracy_seconds")
+    draw_bits(comparison, folder / "accuracy_bits")
+    for row in comparison.rows:
+        if not row.failed:
+            draw_sheet(Distilled.load(folder / row.run), folder / row.run / "labels.png")
+    if as_json:
+        record = {"run": str(folder), **comparison.record()}
+        sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")
+        return
+    problem = comparison.problem
+    title = (
+        f"{problem['target']}, {problem['examples']} base examples of {problem['base']}: test "
+        "accuracy, %, and costs"
+    )
+    # A fixed width where there is no terminal, so that a table in a log is not folded.
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console.print(compare_table(comparison, title=title))
+    for line in remarks(comparison):
+        console.print(line, soft_wrap=True)
+    for table in time_tables(comparison):
+        console.print(table)
+    console.print(f"tables, figures and runs in {folder}", soft_wrap=True)
