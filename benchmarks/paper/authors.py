@@ -217,7 +217,7 @@ def measure(name: str, options: argparse.Namespace, task: DistillTask) -> dict[s
             "ms_per_step": statistics.median(values),
             "ms_fastest": min(values),
             "processor_ms_per_step": statistics.median(busy[key]),
-            "full_run_minutes": statistics.median(values) * total / 6e4,
+            "full_run_processor_minutes": statistics.median(busy[key]) * total / 6e4,
         }
         for key, values in found.items()
     }
@@ -277,7 +277,7 @@ def main(arguments: list[str] | None = None) -> None:
             busy = row["times_as_long_on_the_processor"][key]
             print(
                 f"{name:13} {key:23} {found['ms_per_step']:7.1f} ms a step, a full run "
-                f"{found['full_run_minutes']:6.1f} min; times ours: {ratio:5.2f}, on the processor "
+                f"{found['full_run_processor_minutes']:6.1f} processor minutes; times ours: {ratio:5.2f}, on the processor "
                 f"{busy:5.2f}"
             )
         print(f"{name:13} same steps: {row['same_steps']}")

@@ -424,11 +424,12 @@ def test_the_best_labels_on_validation_are_kept(monkeypatch, accuracies, best):
     method = OnlineRidge(steps=6, **{**SMALL, "patience": 50})
     result = method.run(task_on(make_images()))
     assert [stream for stream, *_ in asked] == ["after 2", "after 4", "after 6", "final"]
-    assert [steps for _, _, steps, _ in asked[:3]] == [(2,), (4,), (6,)]
+    assert [steps for _, _, steps, _ in asked[:3]] == [(1, 2), (1, 2, 4), (1, 3, 6)]
     assert torch.equal(result.labels, asked[best][1])
     assert not torch.equal(asked[0][1], asked[1][1])
     suggested = 2 * (best + 1)
-    assert asked[3][2] == (suggested, 2 * suggested, 4 * suggested)
+    assert asked[3][2][-3:] == (suggested, 2 * suggested, 4 * suggested)
+    assert set(asked[best][2]) < set(asked[3][2])
     assert asked[3][3] == 3
     assert result.recipe == Recipe((4 * suggested,), batch_size=4, lr=1e-3)
     assert result.stats["validation_accuracy"] == max(accuracies)
