@@ -1,5 +1,6 @@
 """Methods by name."""
 
+from cvxdistill.methods.alternating import Alternating
 from cvxdistill.methods.base import DistillTask, Method, MethodResult
 from cvxdistill.methods.bohdal2020_ridge import OnlineRidge
 from cvxdistill.methods.bohdal2020_second_order import SecondOrder
@@ -15,6 +16,7 @@ from cvxdistill.methods.wang2018_images import Images
 from cvxdistill.specs import parse_spec
 
 METHODS: dict[str, type[Method]] = {
+    "alternating": Alternating,
     "exact": Exact,
     "first-order": FirstOrder,
     "hard": Hard,
@@ -28,6 +30,7 @@ METHODS: dict[str, type[Method]] = {
 
 __all__ = [
     "METHODS",
+    "Alternating",
     "DistillTask",
     "Exact",
     "FirstOrder",

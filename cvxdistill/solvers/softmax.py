@@ -69,6 +69,8 @@ class SoftmaxObjective:
         root: `N (q, m)`, the square root of the penalties.
         prior: `Y0 (m, C)`, zero without a prior.
         weight: `w`.
+        offsets: `F_e (n_e, C)`, logits that are there without any labels and are added to
+            `s H_e Y`; none when empty. `DualBound` knows none.
     """
 
     transfers: tuple[Tensor, ...]
@@ -77,6 +79,7 @@ class SoftmaxObjective:
     root: Tensor
     prior: Tensor
     weight: float
+    offsets: tuple[Tensor, ...] = ()
 
     @classmethod
     def of(cls, problem: LabelProblem, scale: float) -> "SoftmaxObjective":
@@ -117,8 +120,11 @@ class SoftmaxObjective:
             blocks = []
             a = self.share(index)
             pairs = zip(transfer.split(BLOCK_ROWS), target.split(BLOCK_ROWS), strict=True)
-            for rows, goal in pairs:
+            offsets = self.offsets[index].split(BLOCK_ROWS) if self.offsets else ()
+            for block, (rows, goal) in enumerate(pairs):
                 logits = self.scale * (rows @ labels)
+                if offsets:
+                    logits = logits + offsets[block]
                 normaliser = logits.logsumexp(1, keepdim=True)
                 share = (logits - normaliser).exp()
                 total = float(normaliser.sum())

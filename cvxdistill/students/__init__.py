@@ -16,6 +16,7 @@ from cvxdistill.students.optimisers import (
 )
 from cvxdistill.students.recipe import Recipe, batch_rows
 from cvxdistill.students.stack import CONVOLUTIONS, Students
+from cvxdistill.students.tangent import tangent_transfers
 
 __all__ = [
     "CONVOLUTIONS",
@@ -31,6 +32,7 @@ __all__ = [
     "pack_optimiser",
     "predict",
     "student_loss",
+    "tangent_transfers",
     "students_at_once",
     "unpack_optimiser",
 ]

@@ -5,7 +5,7 @@ of them. On two cores five LeNets on 100 images are 3.4 times faster so than one
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,7 @@ class Students:
         check_choice("convolutions", convolutions, CONVOLUTIONS)
         if not network.trainable:
             raise InputError(f"`{network}` has no weights to train; choose another student.")
-        self.seeds = tuple(seeds)
+        self.seeds, self.num_classes = tuple(seeds), num_classes
         self.device, self.recorded = torch.device(device), recorded
         drawn = {
             seed: draw_student(network, shape, num_classes, seed=seed) for seed in set(self.seeds)
@@ -260,6 +260,19 @@ class Students:
             module.load_state_dict({k: v[index].detach() for k, v in state.items()})
             out.append(module.eval().requires_grad_(False))
         return out
+
+    def part(self, indices: Iterable[int]) -> "Students":
+        """Return some of the students as they are now, with copies of their weights."""
+        chosen = list(indices)
+        some = copy.copy(self)
+        some.seeds = tuple(self.seeds[index] for index in chosen)
+        rows = torch.tensor(chosen)
+        some.parameters, some.buffers = (
+            {key: value.detach()[rows.to(value.device)] for key, value in tensors.items()}
+            for tensors in (self.parameters, self.buffers)
+        )
+        some._records = {}
+        return some
 
     def state(self, prefix: str = "students") -> dict[str, Tensor]:
         """Return all that training goes on from, as tensors under `prefix`."""

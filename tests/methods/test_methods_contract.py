@@ -19,6 +19,11 @@ from cvxdistill.solvers import solve_labels
 
 # Options as a user types them, for every registered method: the defaults, and others.
 SPECS = {
+    "alternating": (
+        "alternating:teachers=2,teacher_steps=3,rounds=2,students=2,student_steps=2,examples=9",
+        "alternating:teachers=1,teacher_steps=2,rounds=1,students=1,student_steps=1,pull=none",
+        "alternating:teachers=1,teacher_steps=2,rounds=0,students=1,student_steps=2",
+    ),
     "exact": (
         "exact",
         "exact:constraint=simplex",

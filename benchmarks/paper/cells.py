@@ -1,0 +1,85 @@
+"""The tables of the paper and ours: one cell a base set, a target and a student network."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from cvxdistill.data import ImageSet, Splits, choose_base, load_splits
+
+# Options of `alternating` and `teacher` where a GPU trains many students at once.
+OURS = "alternating:teachers=8,students=8,student_steps=1000,rounds=10,pull=none"
+TEACHER = "teacher:teachers=8,steps=1600,student_steps=2000"
+OURS_CONV = "alternating:teachers=4,teacher_steps=800,students=4,student_steps=400,rounds=6"
+TEACHER_CONV = "teacher:teachers=4,steps=800,student_steps=800,search=halving"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One problem, and the methods that are compared on it.
+
+    Attributes:
+        target: data set.
+        base: data set of the base examples; the target's own when empty.
+        examples: number of base examples.
+        student: network that labels are learned for.
+        methods: what is run, as on the command line.
+        seeds: students a number.
+        zca: whiten images.
+        checkpoints: numbers of steps among which the labels without a recipe choose.
+        splits: options of `load_splits`.
+        transfer: further students, trained by the labels' own recipe.
+        missing: files that are not to be had everywhere; the cell is not run without them.
+    """
+
+    target: str
+    base: str = ""
+    examples: int = 100
+    student: str = "lenet"
+    methods: tuple[str, ...] = ()
+    seeds: int = 20
+    zca: bool = False
+    checkpoints: tuple[int, ...] = (100, 300, 1000)
+    splits: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    transfer: tuple[str, ...] = ()
+    missing: str = ""
+
+    def load(self, data_root: str) -> tuple[Splits, ImageSet]:
+        """Return the target's parts and the base examples, a balanced random draw."""
+        parts = load_splits(self.target, data_root=data_root, **self.splits)
+        source = parts.train
+        if self.base:
+            source = load_splits(self.base, data_root=data_root).train
+        return parts, choose_base(source, self.examples)
+
+
+LENET = ("online-ridge", "second-order", TEACHER, OURS)
+CONV = (TEACHER_CONV, OURS_CONV)
+FROM_LETTERS: dict[str, Any] = {"base": "emnist-letters", "methods": LENET}
+KMNIST: dict[str, Any] = {"target": "kmnist", "splits": {"test_fraction": 0.2}}
+CIFAR: dict[str, Any] = {"target": "cifar10", "seeds": 10, "checkpoints": (50, 150, 500)}
+CONVNET = "convnet:width=128,depth=3"
+
+CELLS: dict[str, Cell] = {
+    "mnist-lenet-100": Cell(
+        "mnist",
+        methods=(*LENET, "images", "images-labels"),
+        transfer=("mlp", "convnet:width=64,depth=3", "alexnet", "resnet18:width=16"),
+    ),
+    "mnist-lenet-10": Cell("mnist", examples=10, methods=LENET),
+    "mnist-lenet-500": Cell("mnist", examples=500, methods=LENET),
+    "mnist-convnet-100": Cell("mnist", student=CONVNET, methods=CONV, checkpoints=(50, 150, 500)),
+    "kmnist-lenet-100": Cell(**KMNIST, methods=LENET),
+    "cifar10-alexnet-100": Cell(
+        **CIFAR, student="alexnet", methods=("online-ridge", "second-order", *CONV)
+    ),
+    "cifar10-convnet-100": Cell(**CIFAR, student=CONVNET, zca=True, methods=CONV),
+    "letters-mnist-100": Cell("mnist", **FROM_LETTERS),
+    "letters-kmnist-100": Cell(**KMNIST, **FROM_LETTERS),
+    "letters-k49-100": Cell("k49", **FROM_LETTERS, missing="Kuzushiji-49"),
+    "cub-cifar10-100": Cell(
+        **CIFAR, base="cub", student="alexnet", methods=CONV, missing="CUB-200-2011"
+    ),
+    "cifar100-alexnet-100": Cell(
+        "cifar100", student="alexnet", methods=CONV, seeds=10, missing="CIFAR-100"
+    ),
+}

@@ -1,0 +1,171 @@
+"""One cell: every method on the same base, target and validation part, judged by its students."""
+
+import argparse
+import importlib.metadata
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from benchmarks.paper.cells import Cell
+from cvxdistill.artifact import Distilled
+from cvxdistill.data import ImageSet, Splits
+from cvxdistill.distill import distill
+from cvxdistill.errors import CvxDistillError
+from cvxdistill.evaluate import EvalRow, evaluate_students, interval
+from cvxdistill.features import Preprocessing
+from cvxdistill.methods import Journal
+from cvxdistill.students import Recipe
+
+BASELINES = ("hard", "smoothed")
+OPTIMISERS = ("adamw", "sgd", "momentum", "rmsprop")
+FACTORS = (0.25, 0.5, 2.0, 4.0)
+
+
+def measure(
+    name: str, cell: Cell, options: argparse.Namespace
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield `(method, record)`; what fails is a record that says why."""
+    try:
+        parts, base = cell.load(options.data_root)
+    except CvxDistillError as error:
+        reason = f"not run: needs {cell.missing}" if cell.missing else str(error)
+        yield "problem", {"reason": reason}
+        return
+    train = parts.train
+    if options.limit:
+        train = train.subset(torch.arange(min(options.limit, len(train))))
+    ready = Preprocessing.fit(train, zca=cell.zca)
+    made = None
+    for spec in options.methods or cell.methods:
+        say(name, spec, "begins")
+        try:
+            made = run(spec, cell, base, train, parts, ready, options)
+            record = judge(made, cell, parts, options)
+        except (CvxDistillError, RuntimeError) as error:
+            record = {"reason": " ".join(str(error).split())[:300]}
+        if made is not None and options.runs and "reason" not in record:
+            made.save(options.runs / name / spec.partition(":")[0])
+        say(name, spec, summary(record))
+        yield spec.partition(":")[0], {"spec": spec, **record, **about(options)}
+    if options.baselines and not cell.base:
+        made = run("hard", cell, base, train, parts, ready, options)
+        for label_set in BASELINES:
+            rows = students(made, cell, parts, options, label_sets=(label_set,))
+            record = {"rows": [row.record() for row in rows], **about(options)}
+            say(name, label_set, summary(record))
+            yield label_set, record
+
+
+def run(
+    spec: str,
+    cell: Cell,
+    base: ImageSet,
+    train: ImageSet,
+    parts: Splits,
+    ready: Preprocessing,
+    options: argparse.Namespace,
+) -> Distilled:
+    """Return what a method makes of the cell's problem."""
+    return distill(
+        base,
+        train,
+        method=spec,
+        extractors="pixels",
+        preprocessing=ready,
+        validation=parts.validation,
+        student=cell.student,
+        device=options.device,
+        journal=Journal(budget=options.budget),
+    )
+
+
+def judge(
+    made: Distilled, cell: Cell, parts: Splits, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Return what a distilled set cost and what students learn from it."""
+    known = made.provenance
+    rows = students(made, cell, parts, options, label_sets=("distilled",))
+    if options.matrix:
+        others = cell.transfer
+        rows = students(
+            made,
+            cell,
+            parts,
+            options,
+            label_sets=("distilled",),
+            optimisers=OPTIMISERS,
+            step_factors=FACTORS,
+        )
+        rows += students(made, cell, parts, options, label_sets=("distilled",), networks=others)
+    return {
+        "options": known["method"]["options"],
+        "status": known["status"],
+        "seconds": known["seconds"],
+        "target_passes": known["target_passes"],
+        "stats": known["stats"],
+        "bits": made.bits.total,
+        "rows": [row.record() for row in rows],
+    }
+
+
+def students(
+    made: Distilled,
+    cell: Cell,
+    parts: Splits,
+    options: argparse.Namespace,
+    *,
+    networks: tuple[str, ...] = (),
+    **more: Any,
+) -> list[EvalRow]:
+    """Return the rows of the cell's own student, or of others."""
+    return evaluate_students(
+        made,
+        parts.test(),
+        validation=parts.validation,
+        students=list(networks) or [cell.student],
+        seeds=options.seeds or cell.seeds,
+        recipe=Recipe(checkpoints=cell.checkpoints),
+        device=options.device,
+        **more,
+    )
+
+
+def about(options: argparse.Namespace) -> dict[str, Any]:
+    """Return where this was run and how."""
+    gpu = torch.device(options.device).type == "cuda"
+    return {
+        "budget": options.budget,
+        "limit": options.limit,
+        "environment": {
+            "device": torch.cuda.get_device_name() if gpu else platform.machine(),
+            "threads": options.threads,
+            "python": platform.python_version(),
+            **{key: importlib.metadata.version(key) for key in ("torch", "numpy")},
+        },
+    }
+
+
+def summary(record: dict[str, Any]) -> str:
+    """Return the main number of a record in one line."""
+    if "reason" in record:
+        return record["reason"]
+    main = next((row for row in record["rows"] if row["main"]), record["rows"][0])
+    if not main["values"]:
+        return str(main["status"])
+    found = interval(main["values"])
+    return (
+        f"{100 * found.mean:.2f} +- {50 * (found.high - found.low):.2f} %, {main['choices']}, "
+        f"{record.get('seconds', 0):.1f} s, {record.get('stats', {})}"
+    )
+
+
+def say(*words: object) -> None:
+    """Print one line of progress."""
+    print(f"[{time.perf_counter() - STARTED:7.1f}]", *words, file=sys.stderr, flush=True)
+
+
+STARTED = time.perf_counter()
