@@ -124,7 +124,11 @@ class Journal:
 
         assert self.path is not None
         about = {"fingerprint": fingerprint, "step": step, "seconds": self.seconds}
-        tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+        # Copies, since the format refuses tensors that share memory, as parts of a state may do.
+        tensors = {
+            key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for key, value in state.items()
+        }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.path) as temporary:
             save_file(tensors, temporary, metadata={"about": json.dumps(about)})
