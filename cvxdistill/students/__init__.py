@@ -32,7 +32,7 @@ __all__ = [
     "pack_optimiser",
     "predict",
     "student_loss",
-    "tangent_transfers",
     "students_at_once",
+    "tangent_transfers",
     "unpack_optimiser",
 ]
