@@ -1,7 +1,7 @@
 """Closed-form label distillation: synthetic soft labels for a few real examples."""
 
 from cvxdistill.artifact import Distilled
-from cvxdistill.data import DATASETS, ImageSet, Splits, choose_base, load_splits
+from cvxdistill.data import DATASETS, ImageSet, Splits, choose_base, fit_images, load_splits
 from cvxdistill.distill import distill
 from cvxdistill.errors import CvxDistillError, IncompatibleError, InputError, SolveError
 from cvxdistill.evaluate import EvalRow, evaluate
@@ -86,6 +86,7 @@ __all__ = [
     "embed_batches",
     "embed_statistics",
     "evaluate",
+    "fit_images",
     "full_data_path",
     "load_extractor",
     "load_splits",

@@ -133,7 +133,8 @@ def _check_shapes(base: ImageSet, target: ImageSet) -> None:
     if base.shape != target.shape:
         raise InputError(
             f"base and target examples must have one shape; got {base.shape} (`{base.name}`) and "
-            f"{target.shape} (`{target.name}`). Make the base fit by fit_images (--base-fit resize)."
+            f"{target.shape} (`{target.name}`). Make the base fit by fit_images "
+            "(--base-fit resize)."
         )
 
 

@@ -12,6 +12,9 @@ from cvxdistill.files import atomic_file
 # Beyond this many images a sheet is neither readable nor quick to draw.
 MOST = 120
 PER_ROW = 10
+# Bars in one cell; more are drawn as lines, all in one stroke: hundreds of bars under each of fifty
+# images take matplotlib a minute.
+MOST_BARS = 40
 # Inches that the title needs.
 NARROWEST = 5.0
 INK, TRUE_COLOUR, OTHER_COLOUR = "#222222", "#c2410c", "#3b6ea5"
@@ -99,7 +102,10 @@ def _draw_image(axes: Any, image: Tensor) -> None:
 def _draw_bars(axes: Any, label: Tensor, truth: int | None, names: tuple[str, ...]) -> None:
     values = label.tolist()
     colours = [TRUE_COLOUR if index == truth else OTHER_COLOUR for index in range(len(values))]
-    axes.bar(range(len(values)), values, color=colours, width=0.85)
+    if len(values) <= MOST_BARS:
+        axes.bar(range(len(values)), values, color=colours, width=0.85)
+    else:
+        axes.vlines(range(len(values)), 0.0, values, colors=colours, linewidth=0.7)
     axes.axhline(0.0, color=INK, linewidth=0.5)
     axes.set_yticks([])
     for side in ("top", "left", "right", "bottom"):

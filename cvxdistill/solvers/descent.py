@@ -130,7 +130,10 @@ class LabelDescent:
             "labels": self._labels.detach().clone(),
             "done": torch.tensor(self._done),
             **{
-                f"{name}.{field}": torch.as_tensor(getattr(look, field), dtype=torch.float64)
+                # Copies, since the best look often is the last one, and files share no tensors.
+                f"{name}.{field}": torch.as_tensor(
+                    getattr(look, field), dtype=torch.float64
+                ).clone()
                 for name, look in looks.items()
                 for field in ("labels", "value", "gradient")
             },

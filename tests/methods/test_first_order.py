@@ -12,8 +12,9 @@ from cvxdistill.errors import IncompatibleError, InputError
 from cvxdistill.features import Preprocessing, draw_pool, embed, parse_network
 from cvxdistill.features import moments as moments_room
 from cvxdistill.heads import CvxpyHead, KernelRidgeHead, LogisticHead, RidgeHead, SVMHead
-from cvxdistill.methods import METHODS, DistillTask, parse_method
+from cvxdistill.methods import METHODS, DistillTask, Journal, parse_method
 from cvxdistill.methods.first_order import FirstOrder
+from cvxdistill.methods.iterative import task_fingerprint
 from cvxdistill.problem import Status
 
 
@@ -134,6 +135,21 @@ def test_a_learner_goes_on_with_the_same_bits_after_any_step():
         result = second.result()
         assert torch.equal(result.labels, whole.labels)
         assert (result.certificate, result.stats) == (whole.certificate, whole.stats)
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path):
+    method, data = FirstOrder(steps=12, batch_size=7), make_images()
+    whole = method.run(task_on(data))
+    task = task_on(data)
+    learner = method.learner(task)
+    for index in range(3):
+        learner.step(index)
+    path = tmp_path / "state"
+    Journal(path).save(3, task_fingerprint(method, task), learner.state())
+    result = method.run(task_on(data, journal=Journal(path, resume=True)))
+    assert torch.equal(result.labels, whole.labels)
+    assert result.stats == whole.stats
+    assert not path.exists()
 
 
 def test_a_result_on_the_way_changes_nothing():

@@ -73,6 +73,16 @@ def test_the_own_class_stands_out_where_there_is_one(tmp_path, figures):
     assert len({bar.get_facecolor() for bars in none for bar in bars}) == 1
 
 
+def test_hundreds_of_classes_are_drawn_in_one_stroke(tmp_path, figures):
+    names = tuple(map(str, range(200)))
+    made = artefact(2, classes=names, labels=draw(2, 200))
+    draw_sheet(made, tmp_path / "many.png")
+    for label, axes in zip(made.labels, figures[0].axes[1::2], strict=True):
+        assert not axes.patches
+        ends = [segment[1, 1] for segment in axes.collections[0].get_segments()]
+        assert ends == pytest.approx(label.tolist())
+
+
 def test_more_examples_than_are_drawn(tmp_path, figures):
     draw_sheet(artefact(15), tmp_path / "sheet.png", most=12)
     (figure,) = figures
