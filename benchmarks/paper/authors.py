@@ -277,8 +277,8 @@ def main(arguments: list[str] | None = None) -> None:
             busy = row["times_as_long_on_the_processor"][key]
             print(
                 f"{name:13} {key:23} {found['ms_per_step']:7.1f} ms a step, a full run "
-                f"{found['full_run_processor_minutes']:6.1f} processor minutes; times ours: {ratio:5.2f}, on the processor "
-                f"{busy:5.2f}"
+                f"{found['full_run_processor_minutes']:6.1f} processor minutes; "
+                f"times ours: {ratio:5.2f}, on the processor {busy:5.2f}"
             )
         print(f"{name:13} same steps: {row['same_steps']}")
     options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -369,11 +369,15 @@ def test_labels_move_and_become_distributions():
     total = high + 2 * low
     assert learner.labels[1].tolist() == pytest.approx([low / total, high / total, low / total])
     assert learner.labels[4].tolist() == pytest.approx([third] * 3)
-    learner.labels[1] = torch.tensor([0.9, 0.05, 0.05])
-    learner.learn(torch.tensor([1]), torch.tensor([[-30.0, 0.0, 90.0]]))
-    assert float(learner.labels[1, 2]) == 0
-    assert float(learner.labels[1].sum()) == pytest.approx(1)
-    assert float(learner.labels[1, 0]) < 1
+
+
+def test_labels_are_clamped_on_both_sides_before_they_are_divided():
+    learner = learner_on(OnlineRidge(lr=0.5, **SMALL))
+    learner.labels[0] = torch.tensor([0.9, 0.1, 0.0])
+    learner.learn(torch.tensor([0]), torch.tensor([[-1.0, -2.0, 3.0]]))
+    # 1.4, 0.6 and -0.5 become 1, 0.6 and 0.
+    assert learner.labels[0].tolist() == pytest.approx([1 / 1.6, 0.6 / 1.6, 0])
+    assert learner.labels[1].tolist() == pytest.approx([1 / 3] * 3)
 
 
 @pytest.mark.parametrize(("method", "network"), RUNS)
