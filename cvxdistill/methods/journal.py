@@ -123,12 +123,17 @@ class Journal:
         from safetensors.torch import save_file
 
         assert self.path is not None
-        about = {"fingerprint": fingerprint, "step": step, "seconds": self.seconds}
         # Copies, since the format refuses tensors that share memory, as parts of a state may do.
-        tensors = {
-            key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for key, value in state.items()
+        tensors = {key: value.detach().cpu().clone() for key, value in state.items()}
+        about = {
+            "fingerprint": fingerprint,
+            "step": step,
+            "seconds": self.seconds,
+            # A product of transposed memory rounds otherwise than one of plain memory, which is
+            # all that the format knows.
+            "strides": {k: v.stride() for k, v in tensors.items() if not v.is_contiguous()},
         }
+        tensors = {key: value.contiguous() for key, value in tensors.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.path) as temporary:
             save_file(tensors, temporary, metadata={"about": json.dumps(about)})
@@ -140,7 +145,7 @@ class Journal:
             self.path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -148,6 +153,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             about = json.loads((file.metadata() or {}).get("about", "{}"))
             # Copies, since the file may be replaced while its tensors are in use.
             state = {key: torch.clone(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
+        for key, strides in about.get("strides", {}).items():
+            plain = state[key]
+            laid = torch.empty_strided(plain.shape, tuple(strides), dtype=plain.dtype)
+            state[key] = laid.copy_(plain)
     except (OSError, SafetensorError, ValueError) as error:
         raise InputError(
             f"`{path}` is not a readable checkpoint: {error}. Delete it to start anew."

@@ -8,13 +8,19 @@ from artifact.makers import make_images
 from methods.test_methods_contract import SPECS, task_on
 
 from cvxdistill.errors import InputError
-from cvxdistill.methods import METHODS, IterativeMethod, Journal, parse_method
+from cvxdistill.methods import METHODS, IterativeMethod, Journal, parse_method, qin2024_teacher
 from cvxdistill.problem import Status
 
 ITERATIVE = [
     spec for name, kind in METHODS.items() if issubclass(kind, IterativeMethod)
     for spec in SPECS[name]
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def short_blocks(monkeypatch):
+    """Teachers train in blocks; single batches, so that few of them are several steps."""
+    monkeypatch.setattr(qin2024_teacher, "BLOCK", 1)
 
 
 class Interrupted(BaseException):
