@@ -1,5 +1,6 @@
 """Learning through training: gradients by other routes, what students then do, and real digits."""
 
+import dataclasses
 import math
 
 import pytest
@@ -27,10 +28,10 @@ ROWS = {"whole": [None] * 3, "parts": [torch.tensor(r) for r in ([0, 2], [1, 3],
 # The gradient. ----------------------------------------------------------------------------------
 
 
-def problem(network="mlp:width=5,depth=2", shape=(1, 4, 4)):
+def problem(network="mlp:width=5,depth=2", shape=(1, 4, 4), convolutions="direct"):
     """Networks and data in float64, and the loss after training by one graph of plain modules."""
     kind = parse_network(network)
-    networks = Students(kind, shape, 3, seeds=SEEDS)
+    networks = Students(kind, shape, 3, seeds=SEEDS, convolutions=convolutions)
     networks.parameters = {
         key: value.detach().double() for key, value in networks.parameters.items()
     }
@@ -60,9 +61,17 @@ def problem(network="mlp:width=5,depth=2", shape=(1, 4, 4)):
 
 
 @pytest.mark.parametrize("rows", ROWS.values(), ids=list(ROWS))
-@pytest.mark.parametrize("network", ["mlp:width=5,depth=2", "convnet:width=3,depth=1"])
-def test_the_gradient_is_that_of_the_whole_graph(network, rows):
-    networks, given, seen, loss = problem(network)
+@pytest.mark.parametrize(
+    ("network", "convolutions"),
+    [
+        ("mlp:width=5,depth=2", "direct"),
+        ("convnet:width=3,depth=1", "direct"),
+        # As on a GPU.
+        ("convnet:width=3,depth=1", "products"),
+    ],
+)
+def test_the_gradient_is_that_of_the_whole_graph(network, convolutions, rows):
+    networks, given, seen, loss = problem(network, convolutions=convolutions)
     leaves = [value.clone().requires_grad_() for value in given]
     value = loss(*leaves, rows)
     expected = torch.autograd.grad(value, leaves)
@@ -257,3 +266,18 @@ def test_students_do_better_on_learned_digits_than_on_real_ones(kind):
         list(students.fit(task.preprocessing(examples), labels, "distribution", recipe=recipe))
         accuracy[name] = float((students.predict(query).argmax(-1) == test.labels).float().mean())
     assert accuracy["learned"] > accuracy["true"] + 0.02, accuracy
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("network", ["mlp:width=16", "convnet:width=4,depth=1"])
+def test_a_gpu_learns_the_same_up_to_rounding(network):
+    task = student_task(student=parse_network(network))
+    there = dataclasses.replace(
+        task, device=torch.device("cuda"), preprocessing=task.preprocessing.to("cuda")
+    )
+    method = ImagesLabels(**SMALL)
+    here, far = method.run(task), interrupted(method, there, 1)
+    assert far.labels.device.type == far.examples.device.type == "cpu"
+    assert far.stats["target_loss"] == pytest.approx(here.stats["target_loss"], rel=1e-3)
+    # Adam turns a gradient near zero into a step of either sign; most pixels agree.
+    assert float(((far.examples - here.examples).abs() < 1e-3).double().mean()) > 0.95

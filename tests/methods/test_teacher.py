@@ -161,6 +161,19 @@ def test_an_interrupted_run_ends_with_the_same_bits(after):
     assert result.recipe == whole.recipe
 
 
+def test_a_state_brings_back_opinions_and_teachers():
+    task = student_task()
+    first, second = SMALL.learner(task), SMALL.learner(task)
+    for index in range(2):
+        first.step(index)
+    assert len(first.kept) == 2
+    state = first.state()
+    second.restore(state)
+    found = second.state()
+    assert found.keys() == state.keys()
+    assert all(torch.equal(value, state[key]) for key, value in found.items())
+
+
 def test_a_run_without_time_gives_the_opinion_so_far():
     task = student_task(journal=Journal(budget=0.0))
     result = SMALL.run(task)
@@ -221,3 +234,15 @@ def test_students_do_better_on_teachers_labels_of_digits_than_on_true_ones():
         )
         accuracy[name] = float((students.predict(query).argmax(-1) == test.labels).float().mean())
     assert accuracy["teacher"] > accuracy["true"] + 0.04, accuracy
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_labels_up_to_rounding():
+    task = student_task()
+    there = dataclasses.replace(
+        task, device=torch.device("cuda"), preprocessing=task.preprocessing.to("cuda")
+    )
+    method = Teacher(teachers=2, steps=10, batch_size=8, choose=False)
+    assert torch.allclose(method.run(there).labels, method.run(task).labels, atol=1e-3)
+    result = interrupted(dataclasses.replace(SMALL, steps=120), there, 2)
+    assert result.stats["validation_accuracy"] > 0.6
