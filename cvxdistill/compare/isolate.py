@@ -7,12 +7,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from cvxdistill.compare.problem import SharedProblem
 from cvxdistill.compare.worker import JOB, PROBLEM, REASON, Job
 from cvxdistill.errors import InputError
+from cvxdistill.methods import Method
 from cvxdistill.progress import Progress, silent
 
 # Not `-m`: a module that its package has imported would be loaded twice.
@@ -27,18 +29,21 @@ class Isolation:
 
     Args:
         problem: what all jobs work on.
+        methods: what will be run.
         grace: seconds beyond the budget after which a process is ended.
 
     Raises:
-        InputError: the problem cannot be handed over.
+        InputError: the problem or a method cannot be handed over.
     """
 
-    def __init__(self, problem: SharedProblem, *, grace: float) -> None:
+    def __init__(self, problem: SharedProblem, methods: Sequence[Method], *, grace: float) -> None:
         self.grace = grace
         self._folder = tempfile.TemporaryDirectory(prefix="cvxdistill-compare-")
         self.room = Path(self._folder.name)
         try:
             self._hand_over(problem, self.room / PROBLEM, "problem")
+            for method in methods:
+                self._hand_over(method, self.room / JOB, "method")
         except InputError:
             self._folder.cleanup()
             raise
@@ -55,11 +60,7 @@ class Isolation:
         self._folder.cleanup()
 
     def run(self, job: Job, *, stage: str = "", progress: Progress = silent) -> str | None:
-        """Run a job, and return in one line why it failed, or `None`.
-
-        Raises:
-            InputError: the method cannot be handed over.
-        """
+        """Run a job, and return in one line why it failed, or `None`."""
         self._hand_over(job, self.room / JOB, "method")
         (self.room / REASON).unlink(missing_ok=True)
         places = [place for place in sys.path if place]

@@ -20,7 +20,7 @@ from cvxdistill.compare.rows import CurvePoint, MethodRow
 from cvxdistill.compare.times import choose_reference
 from cvxdistill.compare.trace import FILE as TRACE
 from cvxdistill.compare.trace import read_trace
-from cvxdistill.compare.worker import RECORD, Job, reason_of, work
+from cvxdistill.compare.worker import RECORD, Job, reason_of, warm_up, work
 from cvxdistill.evaluate import EvalRow
 from cvxdistill.features import StatisticsCache
 from cvxdistill.manifest import MANIFEST
@@ -83,7 +83,10 @@ def compare(
     prints = {e.folder: hash_of(shared, repr(e.method), repr(budget)) for e in entries}
     check_folder(folder, prints, resume=resume)
     with ExitStack() as stack:
-        isolation = stack.enter_context(Isolation(problem, grace=grace)) if isolate else None
+        isolation = None
+        if isolate:
+            chosen = [entry.method for entry in entries]
+            isolation = stack.enter_context(Isolation(problem, chosen, grace=grace))
         course = _Course(problem, yardstick, folder, prints, isolation, budget, every, progress)
         return course.run(entries, reference, tuple(command))
 
@@ -118,6 +121,8 @@ class _Course:
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         made.save(self.folder)
+        if self.isolation is None:
+            warm_up(self.problem)
         for index, entry in enumerate(entries):
             self.progress("methods", index, len(entries))
             row = self._row(entry, earlier)

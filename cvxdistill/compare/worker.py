@@ -58,7 +58,6 @@ def work(
     Raises:
         CvxDistillError: whatever the method has to say.
     """
-    warm_up(problem)
     memory = PeakMemory(problem.device, alone=isolated)
     journal = Journal(
         job.checkpoint,
@@ -120,6 +119,7 @@ def main(room: str) -> None:
         torch.set_num_threads(job.threads)
         with (folder / PROBLEM).open("rb") as file:
             problem: SharedProblem = pickle.load(file)
+        warm_up(problem)
         work(problem, job, isolated=True)
     except Exception as error:
         (folder / REASON).write_text(reason_of(error))
