@@ -24,6 +24,7 @@ Where both methods differ from that code:
 
 import dataclasses
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -79,7 +80,7 @@ class OnlineLabels(IterativeMethod):
     validate_every: int = 245
     students: int = 1
 
-    needs_extractors = False
+    needs_extractors: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_choice("init", self.init, INITS)
