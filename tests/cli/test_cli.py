@@ -140,6 +140,30 @@ def test_evaluate_takes_other_students_and_networks(digits_run, capsys):
     assert all(len(row["values"]) == 2 for row in unseen)
 
 
+def test_evaluate_takes_other_optimisers_and_numbers_of_steps(digits_run, capsys):
+    folder, done = digits_run
+    words = command(
+        "evaluate", folder, *QUICK[4:], "--optimisers", "sgd,adam", "--step-factors", "0.5,1,2"
+    )
+    assert main([*words, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    # The tree is that of the first evaluation; further cells stand in the rows alone.
+    assert result["accuracy"] == json.loads(done.stdout)["accuracy"]
+    cells = [
+        (row["optimiser"], row["step_factor"], row["steps"], row["main"])
+        for row in result["rows"]
+        if row["labels"] == "hard" and row["setting"] == "students"
+    ]
+    assert cells == [
+        ("adam", 1.0, 2, True), ("adam", 0.5, 1, False), ("adam", 2.0, 4, False),
+        ("sgd", 1.0, 2, False), ("sgd", 0.5, 1, False), ("sgd", 2.0, 4, False),
+    ]  # fmt: skip
+    heads = [row for row in result["rows"] if row["setting"] == "same_extractor"]
+    assert {(row["optimiser"], row["steps"]) for row in heads} == {(None, None)}
+    assert main(words) == 0
+    assert "mlp:width=8, sgd, steps x 0.5" in capsys.readouterr().out
+
+
 def test_the_table_is_readable_and_names_the_run(in_a_folder, capsys):
     assert main(command("distill", *BARE, "--seeds", 1)) == 0
     out, err = capsys.readouterr()
@@ -402,6 +426,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(messy, capsys, mistake)
         (["evaluate"], "Missing argument"),
         (["evaluate", "nowhere"], "`nowhere` is not a distilled set"),
         (["evaluate", "foreign"], "`foreign` is not a distilled set"),
+        (["evaluate", "foreign", "--optimisers", "adem"], "Did you mean `adam`?"),
+        (["evaluate", "foreign", "--step-factors", "two"], "positive numbers such as 0.5,2"),
+        (["evaluate", "foreign", "--step-factors", "0"], "finite and above zero"),
         (["info", "nowhere"], "`nowhere` is not a distilled set"),
         (["destill"], "destill"),
         (["--verbose"], "--verbose"),

@@ -21,6 +21,7 @@ from cvxdistill.evaluate import (
     EvalRow,
     accuracy,
     evaluate,
+    evaluate_students,
     interval,
     labels,
     nested,
@@ -30,7 +31,7 @@ from cvxdistill.evaluate import (
 )
 from cvxdistill.features import MLP, wrap_module
 from cvxdistill.heads import KernelRidgeHead, LogisticHead, RidgeHead
-from cvxdistill.students import Recipe
+from cvxdistill.students import OPTIMISERS, Recipe, default_student
 
 QUICK = Recipe(checkpoints=(1, 2))
 TEST = make_images(45, seed=7, split="test")
@@ -362,6 +363,199 @@ def test_a_long_validation_part_sorted_by_class_is_judged_on_all_of_it(fakes, mo
     validation = coded([0] * 100 + [1] * 100 + [2] * 100, "validation")
     rows = measure(fakes, validation, coded([0, 1, 2], "test"))
     assert rows["hard"].choices == {"steps": 20}
+
+
+# Students: the recipe of the artefact, optimisers and numbers of steps. ---------------------------
+
+
+def matrix(made, *, validation=None, test=None, **options):
+    """Rows of students as tuples of what tells them apart."""
+    rows = evaluate_students(
+        made,
+        coded([0, 1, 2], "test") if test is None else test,
+        validation=validation,
+        students=["mlp:width=4"],
+        seeds=2,
+        recipe=options.pop("recipe", Recipe(checkpoints=(10, 20, 30))),
+        **options,
+    )
+    return {(row.labels, row.optimiser, row.step_factor): row for row in rows}
+
+
+def with_recipe(made, **recipe):
+    return dataclasses.replace(made, recipe=Recipe(**recipe))
+
+
+def test_labels_that_come_with_a_recipe_are_trained_by_it(fakes):
+    own = Recipe(checkpoints=(15,), optimiser="sgd", step_sizes=(0.3, 0.2))
+    scores = Distilled(fakes.base, fakes.labels, "scores", fakes.class_names, recipe=own)
+    validation = coded([0, 1, 2], "validation")
+    rows = matrix(scores, validation=validation, label_sets=["distilled", "hard"])
+    assert list(rows) == [("distilled", "sgd", 1.0), ("hard", "adam", 1.0)]
+    distilled, hard = rows.values()
+    assert FakeStudents.recipes[0] == own
+    assert (distilled.steps, distilled.choices, distilled.main) == (15, {}, True)
+    # The baseline may train for as long as the distilled labels do.
+    assert FakeStudents.recipes[1].checkpoints == (10, 15, 20, 30)
+    assert (hard.steps, hard.choices) == (20, {"steps": 20})
+    # Without its recipe the artefact is tuned like the others, its scale as well.
+    bare = dataclasses.replace(scores, recipe=None)
+    (row,) = matrix(bare, validation=validation, label_sets=["distilled"]).values()
+    assert set(row.choices) == {"steps", "scale"}
+    assert row.optimiser == "adam"
+
+
+def test_of_several_checkpoints_of_the_artefact_validation_chooses(fakes):
+    made = with_recipe(fakes, checkpoints=(10, 20))
+    (row,) = matrix(
+        made, validation=coded([0, 1, 2], "validation"), label_sets=["distilled"]
+    ).values()
+    assert (row.steps, row.choices) == (20, {"steps": 20})
+
+
+def test_validation_decides_the_learning_rate_of_other_optimisers(fakes, monkeypatch):
+    # Only momentum at a third of its own rate ever learns all codes, after 30 steps.
+    slow = {10: {0}, 20: {0}, 30: {0, 1, 2}}
+    monkeypatch.setattr(FakeStudents, "by_rate", {round(0.01 / 3, 6): slow})
+    monkeypatch.setattr(FakeStudents, "by_steps", {10: {0, 1}})
+    rows = matrix(
+        fakes,
+        validation=coded([0, 1, 2], "validation"),
+        optimisers=["momentum", "adam", "momentum"],
+        label_sets=["distilled", "hard"],
+    )
+    for name in ("distilled", "hard"):
+        adam, momentum = rows[name, "adam", 1.0], rows[name, "momentum", 1.0]
+        assert (adam.main, momentum.main) == (True, False)
+        assert adam.choices == {"steps": 10}
+        assert momentum.choices == {"steps": 30, "lr": pytest.approx(0.01 / 3)}
+        assert momentum.values == (1.0, 1.0)
+    assert len(rows) == 4
+    tried = [recipe.rate(0) for recipe in FakeStudents.recipes if recipe.optimiser == "momentum"]
+    assert tried == pytest.approx([0.01, 0.01 / 3, 0.03] * 2)
+    # All of them from the same initial weights.
+    assert len({tuple(seeds) for seeds in FakeStudents.made}) == 1
+
+
+def test_a_rate_that_is_given_is_not_chosen(fakes):
+    made = with_recipe(fakes, checkpoints=(20,), optimiser="sgd", lr=0.7)
+    given = Recipe(checkpoints=(20,), optimiser="rmsprop", lr=0.6)
+    rows = matrix(
+        made, validation=coded([0], "validation"), label_sets=["distilled", "hard"], recipe=given
+    )
+    assert [recipe.rate(0) for recipe in FakeStudents.recipes] == [0.7, 0.6]
+    assert all("lr" not in row.choices for row in rows.values())
+
+
+def test_without_validation_every_optimiser_keeps_its_own_rate(fakes):
+    rows = matrix(fakes, optimisers=list(OPTIMISERS), label_sets=["hard"])
+    assert [row.optimiser for row in rows.values()] == list(OPTIMISERS)
+    assert [recipe.rate(0) for recipe in FakeStudents.recipes] == [
+        kind.lr for kind in OPTIMISERS.values()
+    ]
+
+
+def test_other_numbers_of_steps_are_multiples_of_the_chosen_one(fakes, monkeypatch):
+    known = {5: {0}, 10: {0, 1}, 20: {0, 1, 2}, 40: {0, 1}, 80: set()}
+    monkeypatch.setattr(FakeStudents, "by_steps", known)
+    rows = matrix(
+        fakes,
+        validation=coded([0, 1, 2], "validation"),
+        step_factors=[0.25, 0.5, 1, 2, 4, 0.001],
+        label_sets=["smoothed"],
+    )
+    found = {factor: (row.steps, row.accuracy) for (*_, factor), row in rows.items()}
+    third = pytest.approx(1 / 3)
+    assert found == {
+        1.0: (20, 1.0), 0.25: (5, third), 0.5: (10, pytest.approx(2 / 3)),
+        2: (40, pytest.approx(2 / 3)), 4: (80, 0.0), 0.001: (1, 0.0),
+    }  # fmt: skip
+    assert [factor for (*_, factor), row in rows.items() if row.main] == [1.0]
+    assert all(row.choices == {"steps": 20, "smoothing": 0.1} for row in rows.values())
+    # In one training, with the labels that were chosen.
+    assert FakeStudents.recipes[-1].checkpoints == (1, 5, 10, 40, 80)
+    assert len(FakeStudents.made[-1]) == 2
+
+
+def test_other_numbers_of_steps_of_a_recipe(fakes):
+    made = with_recipe(fakes, checkpoints=(20,), optimiser="sgd", step_sizes=(0.3,))
+    rows = matrix(made, step_factors=[0.5], optimisers=["adam"], label_sets=["distilled"])
+    assert [(key[1], row.steps, row.main) for key, row in rows.items()] == [
+        ("sgd", 20, True), ("sgd", 10, False), ("adam", 20, False), ("adam", 10, False),
+    ]  # fmt: skip
+    assert FakeStudents.recipes[1].step_sizes == (0.3,)
+    assert FakeStudents.recipes[2].step_sizes == ()
+
+
+def test_only_the_main_cells_stand_in_the_nested_form(fakes):
+    rows = list(matrix(fakes, optimisers=["sgd"], step_factors=[0.5], label_sets=["hard"]).values())
+    assert [row.main for row in rows] == [True, False, False, False]
+    assert nested(rows) == {"students": {"mlp:width=4": {"hard": rows[0].accuracy}}}
+    record = rows[-1].record()
+    assert (record["optimiser"], record["steps"], record["step_factor"]) == ("sgd", 15, 0.5)
+
+
+def test_a_student_that_cannot_be_fails_in_every_cell():
+    rows = evaluate_students(
+        make_distilled(), TEST, students=["convnet:depth=6"], seeds=1, recipe=QUICK,
+        optimisers=["sgd"], step_factors=[2.0], label_sets=["hard"],
+    )  # fmt: skip
+    assert [(row.optimiser, row.step_factor, row.main) for row in rows] == [
+        ("adam", 1.0, True), ("adam", 2.0, False), ("sgd", 1.0, False), ("sgd", 2.0, False),
+    ]  # fmt: skip
+    assert all("needs images of at least" in row.status and not row.values for row in rows)
+
+
+def test_cells_do_not_depend_on_how_many_students_train_at_once(monkeypatch):
+    def values():
+        rows = evaluate_students(
+            make_distilled(method="hard"), TEST, validation=make_images(seed=4), seeds=3,
+            students=["mlp:width=4"], recipe=QUICK, optimisers=["sgd"], step_factors=[2.0],
+        )  # fmt: skip
+        return [(row.values, dict(row.choices)) for row in rows]
+
+    together = values()
+    monkeypatch.setattr(trainer, "students_at_once", lambda *_: 2)
+    for (few, few_chosen), (many, many_chosen) in zip(values(), together, strict=True):
+        assert few == pytest.approx(many, abs=0.05)
+        assert few_chosen == many_chosen
+
+
+def test_other_steps_are_those_of_a_training_of_that_length():
+    made = make_distilled(method="hard")
+    options = {"students": ["mlp:width=4"], "seeds": 2, "label_sets": ["distilled"]}
+    long = evaluate_students(
+        made, TEST, recipe=Recipe(checkpoints=(2,)), step_factors=[6.0], **options
+    )
+    short = evaluate_students(made, TEST, recipe=Recipe(checkpoints=(12,)), **options)
+    assert long[1].values == short[0].values
+    assert long[0].values != long[1].values
+
+
+def test_students_are_those_that_the_labels_were_learned_with():
+    made = make_distilled(method="hard", student="mlp:width=4")
+    rows = evaluate_students(made, TEST, seeds=1, recipe=QUICK, label_sets=["hard"])
+    assert [row.network for row in rows] == ["mlp:width=4"]
+    unknown = dataclasses.replace(made, provenance={"student": "a network of my own"})
+    rows = evaluate_students(unknown, TEST, seeds=1, recipe=QUICK, label_sets=["hard"])
+    assert [row.network for row in rows] == [str(default_student((1, 8, 8)))]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"optimisers": ["adagrad"]}, "`optimisers` must be one of adam"),
+        ({"step_factors": [0.0]}, "`step_factors` must be finite and above zero"),
+        ({"label_sets": ["soft"]}, "`label_sets` must be one of distilled"),
+    ],
+)
+def test_unknown_cells_are_refused_before_the_work(options, match, monkeypatch):
+    def work(*_, **__):
+        raise AssertionError("work began")
+
+    monkeypatch.setattr(protocol, "evaluate_heads", work)
+    with pytest.raises(InputError, match=match):
+        evaluate(make_distilled(), TEST, **options)
 
 
 # Students: rows. --------------------------------------------------------------------------------

@@ -190,5 +190,18 @@ def test_a_line_for_every_setting_and_network():
     assert cells(accuracy_table(rows))["network"] == ["lenet", "mlp", "convnet"]
 
 
+def test_further_optimisers_and_steps_have_lines_of_their_own():
+    rows = [
+        EvalRow("students", "mlp", "distilled", (0.5,), optimiser="sgd"),
+        EvalRow("students", "mlp", "hard", (0.4,), optimiser="adam"),
+        EvalRow("students", "mlp", "hard", (0.3,), optimiser="adam", step_factor=0.25, main=False),
+        EvalRow("students", "mlp", "distilled", (0.2,), optimiser="adam", main=False),
+    ]
+    found = cells(accuracy_table(rows))
+    assert found["network"] == ["mlp", "mlp, adam, steps x 0.25", "mlp, adam"]
+    assert found["distilled"] == ["50.0", "-", "20.0"]
+    assert found["true labels"] == ["40.0", "30.0", "-"]
+
+
 def test_an_empty_table_can_be_printed():
     assert "test accuracy" in text_of(accuracy_table([]))
