@@ -5,6 +5,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from cvxdistill.checks import check_class_labels
 from cvxdistill.errors import IncompatibleError
 from cvxdistill.heads import LinearFit
 from cvxdistill.heads.fit import HeadFit
@@ -41,6 +42,15 @@ class StochasticObjective:
             penalty_strength(problem.head, target, problem.target_l2) for target in problem.targets
         ]
         self._intercept = getattr(problem.head, "intercept", "none")
+        # Classes are checked here and looked up in each step: checks there would wait for a GPU.
+        count, place = problem.num_classes, self._bases[0].device
+        every = torch.arange(count, device=place)
+        self._codes = problem.loss.code(every, num_classes=count).to(place)
+        for _, classes in map(self._pair, range(len(problem.targets))):
+            if classes.is_floating_point():
+                problem.loss.code(classes, num_classes=count)
+            else:
+                check_class_labels("target labels", classes, num_classes=count)
         self._roots: list[Tensor | None] = [None] * len(self._bases)
         if self._linear:
             self._roots = [
@@ -117,7 +127,8 @@ class StochasticObjective:
 
     def _loss(self, fit: HeadFit, features: Tensor, classes: Tensor) -> Tensor:
         loss, place = self._problem.loss, self._bases[0].device
-        goal = loss.code(classes.to(place), num_classes=self._problem.num_classes)
+        goal = classes.to(place)
+        goal = goal.to(torch.float64) if goal.is_floating_point() else self._codes[goal.long()]
         # A target that is too large for the device comes from elsewhere, block by block.
         return loss.value(fit(features.detach().to(place, torch.float64)), goal)
 
