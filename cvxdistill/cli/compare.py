@@ -133,8 +133,9 @@ def _publish(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
     draw_seconds(comparison, folder / "accuracy_seconds")
     draw_bits(comparison, folder / "accuracy_bits")
     for row in comparison.rows:
-        if not row.failed:
-            draw_sheet(Distilled.load(folder / row.run), folder / row.run / "labels.png")
+        sheet = folder / row.run / "labels.png"
+        if not row.failed and not sheet.exists():
+            draw_sheet(Distilled.load(folder / row.run), sheet)
     if as_json:
         record = {"run": str(folder), **comparison.record()}
         sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")

@@ -211,11 +211,12 @@ class _Course:
         if self.problem.validation is None:
             return ()
         end = float(distilled.provenance["seconds"])
-        # A result along the way takes choices on validation too. One that could have been handed
-        # out only after the end says nothing.
+        # A result along the way takes choices on validation too, whose time varies. One that could
+        # have been handed out only after the end says nothing.
+        there = sorted(read_trace(run / TRACE), key=lambda point: point.seconds)
         kept = [
             (point.seconds, point.step, point.applied(distilled))
-            for point in read_trace(run / TRACE)
+            for point in there
             if point.seconds < end
         ]
         points = []

@@ -121,8 +121,8 @@ def test_a_curve_ends_with_the_labels_of_the_run_and_rises_in_time(made):
         assert [one.values for one in row.curve[-1].rows] == [one.values for one in final]
         assert [one.network for one in final] == [NETWORK]
         kept = read_trace(folder / row.run / "trace.safetensors")
-        there = [point.step for point in row.curve[:-1]]
-        assert there == [point.step for point in kept][: len(there)]
+        there = {(round(point.seconds, 4), point.step) for point in kept}
+        assert {(point.seconds, point.step) for point in row.curve[:-1]} <= there
         stepless = row.method.partition(":")[0] in ("exact", "hard", "smoothed")
         assert bool(kept) != stepless, row.method
 
