@@ -19,6 +19,7 @@ from cvxdistill.labels import CONSTRAINTS, LOSSES
 from cvxdistill.manifest import versions
 from cvxdistill.methods import METHODS
 from cvxdistill.solvers import SOLVERS
+from cvxdistill.students import OPTIMISERS
 
 
 def info_command(run: opt.OptionalRun = None, as_json: opt.Json = False) -> int:
@@ -44,6 +45,7 @@ def _installation() -> dict[str, Any]:
         "constraints": CONSTRAINTS,
         "solvers": SOLVERS,
         "methods": METHODS,
+        "optimisers": OPTIMISERS,
     }
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     names = {key: sorted(registry) for key, registry in registries.items()}
