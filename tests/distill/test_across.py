@@ -183,8 +183,11 @@ def test_one_archive_under_two_names_keeps_the_test_part_out(tmp_path, capsys, m
     [("emnist-letters", "mnist", 0.75), ("omniglot", "mnist", 0.75), ("mnist", "omniglot", 0.1)],
 )
 def test_exact_labels_across_real_data(data_root, source, target, least, tmp_path, capsys):
-    words = ("--base", source, "--target", target, "--data-root", data_root, "--limit", 2000)
-    result = run(capsys, *words, "--extractor", "convnet:width=8", "--out", tmp_path / "run")
+    words = ("--base", source, "--target", target, "--data-root", data_root, "--limit", 1000)
+    result = run(
+        capsys, *words, "--extractor", "convnet:width=8", "--examples", 60,
+        "--out", tmp_path / "run",
+    )  # fmt: skip
     accuracy = result["accuracy"]["same_extractor"]
     assert set(accuracy) == {"distilled", "full"}
     assert least < accuracy["distilled"] < 1
@@ -192,7 +195,7 @@ def test_exact_labels_across_real_data(data_root, source, target, least, tmp_pat
 
 def test_emnist_letters_on_the_test_files_of_kmnist(data_root, tmp_path, capsys):
     words = ("--base", "emnist-letters", "--target", "kmnist", "--data-root", data_root)
-    size = ("--limit", 2000, "--examples", 50, "--extractor", "convnet:width=8")
+    size = ("--limit", 1000, "--examples", 60, "--extractor", "convnet:width=8")
     assert "--test-fraction 0.2" in run(capsys, *words, *size, code=2)
     result = run(
         capsys, *words, *size, "--test-fraction", 0.2, "--validation", 1000,
