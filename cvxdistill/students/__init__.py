@@ -1,6 +1,5 @@
 """Students: networks trained from scratch on labelled examples, side by side."""
 
-from cvxdistill.students.convolution import ProductConv2d, as_products
 from cvxdistill.students.memory import students_at_once
 from cvxdistill.students.networks import (
     default_student,
@@ -15,17 +14,14 @@ from cvxdistill.students.optimisers import (
     unpack_optimiser,
 )
 from cvxdistill.students.recipe import Recipe, batch_rows
-from cvxdistill.students.stack import CONVOLUTIONS, Students
+from cvxdistill.students.stack import Students
 from cvxdistill.students.tangent import tangent_transfers
 
 __all__ = [
-    "CONVOLUTIONS",
     "OPTIMISERS",
     "OptimiserKind",
-    "ProductConv2d",
     "Recipe",
     "Students",
-    "as_products",
     "batch_rows",
     "default_student",
     "draw_student",

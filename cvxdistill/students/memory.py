@@ -29,17 +29,15 @@ def students_at_once(
     room = float(CPU_BYTES)
     if device.type == "cuda":
         room = GPU_SHARE * torch.cuda.get_device_properties(device).total_memory
-    numbers = _activations(network, shape, unfolded=device.type == "cuda")
-    return max(1, int(room // (3 * 4 * batch_size * numbers)))
+    return max(1, int(room // (3 * 4 * batch_size * _activations(network, shape))))
 
 
-def _activations(network: Network, shape: tuple[int, ...], *, unfolded: bool) -> int:
+def _activations(network: Network, shape: tuple[int, ...]) -> int:
     """Return how many numbers the layers of a network give for one example.
 
     Args:
         network: the recipe.
         shape: of one example.
-        unfolded: count the patches that convolutions as products are made of.
 
     Raises:
         InputError: the network cannot take examples of this shape.
@@ -48,13 +46,8 @@ def _activations(network: Network, shape: tuple[int, ...], *, unfolded: bool) ->
         trunk = network.trunk(shape)
     counted: list[int] = []
 
-    def count(module: nn.Module, _inputs: object, out: Tensor) -> None:
-        numbers = out.numel() // 2
-        if unfolded and isinstance(module, nn.Conv2d):
-            patch = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
-            # A third, since patches are kept once and need no gradient beside them.
-            numbers += numbers // module.out_channels * patch // 3
-        counted.append(numbers)
+    def count(_module: nn.Module, _inputs: object, out: Tensor) -> None:
+        counted.append(out.numel() // 2)
 
     for layer in trunk.modules():
         if not list(layer.children()):

@@ -28,10 +28,10 @@ ROWS = {"whole": [None] * 3, "parts": [torch.tensor(r) for r in ([0, 2], [1, 3],
 # The gradient. ----------------------------------------------------------------------------------
 
 
-def problem(network="mlp:width=5,depth=2", shape=(1, 4, 4), convolutions="direct"):
+def problem(network="mlp:width=5,depth=2", shape=(1, 4, 4)):
     """Networks and data in float64, and the loss after training by one graph of plain modules."""
     kind = parse_network(network)
-    networks = Students(kind, shape, 3, seeds=SEEDS, convolutions=convolutions)
+    networks = Students(kind, shape, 3, seeds=SEEDS)
     networks.parameters = {
         key: value.detach().double() for key, value in networks.parameters.items()
     }
@@ -61,17 +61,9 @@ def problem(network="mlp:width=5,depth=2", shape=(1, 4, 4), convolutions="direct
 
 
 @pytest.mark.parametrize("rows", ROWS.values(), ids=list(ROWS))
-@pytest.mark.parametrize(
-    ("network", "convolutions"),
-    [
-        ("mlp:width=5,depth=2", "direct"),
-        ("convnet:width=3,depth=1", "direct"),
-        # As on a GPU.
-        ("convnet:width=3,depth=1", "products"),
-    ],
-)
-def test_the_gradient_is_that_of_the_whole_graph(network, convolutions, rows):
-    networks, given, seen, loss = problem(network, convolutions=convolutions)
+@pytest.mark.parametrize("network", ["mlp:width=5,depth=2", "convnet:width=3,depth=1"])
+def test_the_gradient_is_that_of_the_whole_graph(network, rows):
+    networks, given, seen, loss = problem(network)
     leaves = [value.clone().requires_grad_() for value in given]
     value = loss(*leaves, rows)
     expected = torch.autograd.grad(value, leaves)
