@@ -6,11 +6,12 @@ from typing import Any
 
 from cvxdistill.data import ImageSet, Splits, choose_base, load_splits
 
-# Options of `alternating` and `teacher` where a GPU trains many students at once.
+# Options where a GPU trains many students at once. Pulls, numbers of steps and temperatures are
+# chosen on validation in each cell.
 OURS = "alternating:teachers=8,students=8,student_steps=1000,rounds=10,pull=none"
-TEACHER = "teacher:teachers=8,steps=1600,student_steps=2000"
-OURS_CONV = "alternating:teachers=4,teacher_steps=800,students=4,student_steps=400,rounds=6"
-TEACHER_CONV = "teacher:teachers=4,steps=800,student_steps=800,search=halving"
+TEACHER = "teacher:teachers=8,steps=1600,student_steps=2000,search=halving"
+OURS_CONV = "alternating:teachers=4,teacher_steps=1600,students=4,student_steps=400,rounds=6"
+TEACHER_CONV = "teacher:teachers=4,steps=1600,student_steps=800,search=halving"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Cell:
         base: data set of the base examples; the target's own when empty.
         examples: number of base examples.
         student: network that labels are learned for.
-        methods: what is run, as on the command line.
+        methods: what is run, by name, as on the command line.
         seeds: students a number.
         zca: whiten images.
         checkpoints: numbers of steps among which the labels without a recipe choose.
@@ -35,7 +36,7 @@ class Cell:
     base: str = ""
     examples: int = 100
     student: str = "lenet"
-    methods: tuple[str, ...] = ()
+    methods: Mapping[str, str] = dataclasses.field(default_factory=dict)
     seeds: int = 20
     zca: bool = False
     checkpoints: tuple[int, ...] = (100, 300, 1000)
@@ -52,8 +53,18 @@ class Cell:
         return parts, choose_base(source, self.examples)
 
 
-LENET = ("online-ridge", "second-order", TEACHER, OURS)
-CONV = (TEACHER_CONV, OURS_CONV)
+ONLINE = {"online-ridge": "online-ridge", "second-order": "second-order"}
+LENET = {
+    **ONLINE,
+    "teacher": TEACHER,
+    "teacher, scores": f"{TEACHER},reading=scores",
+    "alternating": OURS,
+}
+CONV = {
+    "teacher": TEACHER_CONV,
+    "teacher, scores": f"{TEACHER_CONV},reading=scores",
+    "alternating": OURS_CONV,
+}
 FROM_LETTERS: dict[str, Any] = {"base": "emnist-letters", "methods": LENET}
 KMNIST: dict[str, Any] = {"target": "kmnist", "splits": {"test_fraction": 0.2}}
 CIFAR: dict[str, Any] = {"target": "cifar10", "seeds": 10, "checkpoints": (50, 150, 500)}
@@ -62,16 +73,14 @@ CONVNET = "convnet:width=128,depth=3"
 CELLS: dict[str, Cell] = {
     "mnist-lenet-100": Cell(
         "mnist",
-        methods=(*LENET, "images", "images-labels"),
+        methods={**LENET, "images": "images", "images-labels": "images-labels"},
         transfer=("mlp", "convnet:width=64,depth=3", "alexnet", "resnet18:width=16"),
     ),
     "mnist-lenet-10": Cell("mnist", examples=10, methods=LENET),
     "mnist-lenet-500": Cell("mnist", examples=500, methods=LENET),
     "mnist-convnet-100": Cell("mnist", student=CONVNET, methods=CONV, checkpoints=(50, 150, 500)),
     "kmnist-lenet-100": Cell(**KMNIST, methods=LENET),
-    "cifar10-alexnet-100": Cell(
-        **CIFAR, student="alexnet", methods=("online-ridge", "second-order", *CONV)
-    ),
+    "cifar10-alexnet-100": Cell(**CIFAR, student="alexnet", methods={**ONLINE, **CONV}),
     "cifar10-convnet-100": Cell(**CIFAR, student=CONVNET, zca=True, methods=CONV),
     "letters-mnist-100": Cell("mnist", **FROM_LETTERS),
     "letters-kmnist-100": Cell(**KMNIST, **FROM_LETTERS),

@@ -40,7 +40,8 @@ def measure(
         train = train.subset(torch.arange(min(options.limit, len(train))))
     ready = Preprocessing.fit(train, zca=cell.zca)
     made = None
-    for spec in options.methods or cell.methods:
+    for key in options.methods or cell.methods:
+        spec = cell.methods.get(key, key)
         say(name, spec, "begins")
         try:
             made = run(spec, cell, base, train, parts, ready, options)
@@ -48,9 +49,9 @@ def measure(
         except (CvxDistillError, RuntimeError) as error:
             record = {"reason": " ".join(str(error).split())[:300]}
         if made is not None and options.runs and "reason" not in record:
-            made.save(options.runs / name / spec.partition(":")[0])
+            made.save(options.runs / name / key.replace(", ", "-"))
         say(name, spec, summary(record))
-        yield spec.partition(":")[0], {"spec": spec, **record, **about(options)}
+        yield key, {"spec": spec, **record, **about(options)}
     if options.baselines and not cell.base:
         made = run("hard", cell, base, train, parts, ready, options)
         for label_set in BASELINES:

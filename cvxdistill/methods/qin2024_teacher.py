@@ -12,7 +12,7 @@ Where this differs: an ensemble and a choice of the temperature are the default;
 Adam, not by SGD with momentum, weight decay and augmentation; the opinions are kept at steps in
 geometric progression rather than at each epoch; the choice is made on validation examples, and on a
 CPU it looks at a few promising places of the grid instead of all; base images may come from another
-data set. `teacher:teachers=1,temperature=1` is the nearest to the paper's main tables.
+data set; and labels can be handed out as scores. `teacher:teachers=1,temperature=1` is the nearest to the paper's main tables.
 """
 
 import dataclasses
@@ -35,6 +35,7 @@ TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 # Where nothing can be chosen. On MNIST with 100 base examples it serves ensembles of LeNets well.
 DEFAULT_TEMPERATURE = 4.0
 SEARCHES = ("auto", "grid", "halving")
+READINGS = ("distribution", "scores")
 # Places of the grid that `halving` looks at closely.
 FINALISTS = 2
 # Batches between two chances to save a checkpoint.
@@ -62,6 +63,8 @@ class Teacher(IterativeMethod):
         batch_size: target examples a mini-batch.
         checkpoints: how often they are asked, from `steps / 16` to `steps`.
         temperature: of the labels; `None` is chosen.
+        reading: `distribution` is the paper's softmax, which students read by a cross-entropy;
+            `scores` hands out the logits over the temperature, which they read by a squared error.
         choose: ask validation, where there is any.
         search: `grid` trains students at every checkpoint and temperature. `halving` judges by
             one student at half of the steps: temperatures at the last checkpoint, checkpoints at
@@ -89,6 +92,7 @@ class Teacher(IterativeMethod):
     temperature: float | None = None
     choose: bool = True
     search: str = "auto"
+    reading: str = "distribution"
     students: int = 3
     student_steps: int = 600
 
@@ -101,8 +105,15 @@ class Teacher(IterativeMethod):
             if getattr(self, key) < 1:
                 raise InputError(f"`{key}` must be 1 or more; got {getattr(self, key)}.")
         check_choice("search", self.search, SEARCHES)
+        check_choice("reading", self.reading, READINGS)
         if self.temperature is not None:
             check_positive("temperature", self.temperature)
+
+    def labels(self, logits: Tensor, temperature: float) -> Tensor:
+        """Return labels `(m, C)` of an ensemble's logits, as students are to read them."""
+        if self.reading == "scores":
+            return logits / temperature
+        return tempered(logits, temperature)
 
     def learner(self, task: DistillTask) -> "TeacherLearner":
         """Return teachers before their first batch."""
@@ -168,8 +179,8 @@ class TeacherLearner(Learner):
         steps, temperature = place
         size, count = self.teachers.batch_size, len(self.task.target)
         return MethodResult(
-            labels=tempered(opinions[steps], temperature).cpu(),
-            label_kind="distribution",
+            labels=self.method.labels(opinions[steps], temperature).cpu(),
+            label_kind=self.method.reading,
             target_passes=self.teachers.target_passes,
             stats={
                 "teacher_steps": float(steps),
@@ -199,8 +210,8 @@ def choose_reading(
     def judge(places: Iterable[Place], students: int, steps: int) -> Chosen[Place]:
         return choose_labels(
             task,
-            {place: tempered(opinions[place[0]], place[1]) for place in places},
-            "distribution",
+            {place: method.labels(opinions[place[0]], place[1]) for place in places},
+            method.reading,
             recipe=Recipe(checkpoints=tuple(sorted({-(-steps // 4), -(-steps // 2), steps}))),
             students=students,
         )

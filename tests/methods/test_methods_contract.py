@@ -55,6 +55,7 @@ SPECS = {
     "teacher": (
         "teacher:teachers=2,steps=4,batch_size=8,checkpoints=2,students=1,student_steps=2",
         "teacher:teachers=1,steps=2,batch_size=8,choose=false,temperature=2.0",
+        "teacher:teachers=1,steps=2,batch_size=8,choose=false,reading=scores",
     ),
 }
 

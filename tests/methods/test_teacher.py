@@ -38,6 +38,9 @@ def test_labels_at_a_temperature_by_hand():
     assert result.stats["teacher_epochs"] == pytest.approx(7 * 8 / 30)
     assert result.target_passes == pytest.approx(2 * 7 * 8 / 30)
     assert result.recipe is None
+    scores = dataclasses.replace(method, reading="scores").run(task)
+    assert scores.label_kind == "scores"
+    assert np.allclose(scores.labels.numpy(), mean, atol=1e-6)
 
 
 def test_teachers_train_by_adam_on_mini_batches_of_the_target():
@@ -141,6 +144,9 @@ def test_without_a_choice_it_is_the_last_word_at_temperature_four(options):
     assert torch.equal(result.labels, again.labels)
     assert (result.stats["teacher_steps"], result.stats["temperature"]) == (60, 4)
     assert result.recipe is None
+    scores = dataclasses.replace(method, reading="scores").run(task)
+    assert scores.label_kind == "scores"
+    assert np.allclose(scores.labels.numpy(), mean, atol=1e-6)
 
 
 def test_checkpoints_are_geometric_and_distinct():
