@@ -12,7 +12,8 @@ Where this differs: an ensemble and a choice of the temperature are the default;
 Adam, not by SGD with momentum, weight decay and augmentation; the opinions are kept at steps in
 geometric progression rather than at each epoch; the choice is made on validation examples, and on a
 CPU it looks at a few promising places of the grid instead of all; base images may come from another
-data set; and labels can be handed out as scores. `teacher:teachers=1,temperature=1` is the nearest to the paper's main tables.
+data set; and labels can be handed out as scores. `teacher:teachers=1,temperature=1` is the nearest
+to the paper's main tables.
 """
 
 import dataclasses

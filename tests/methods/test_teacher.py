@@ -144,9 +144,6 @@ def test_without_a_choice_it_is_the_last_word_at_temperature_four(options):
     assert torch.equal(result.labels, again.labels)
     assert (result.stats["teacher_steps"], result.stats["temperature"]) == (60, 4)
     assert result.recipe is None
-    scores = dataclasses.replace(method, reading="scores").run(task)
-    assert scores.label_kind == "scores"
-    assert np.allclose(scores.labels.numpy(), mean, atol=1e-6)
 
 
 def test_checkpoints_are_geometric_and_distinct():
