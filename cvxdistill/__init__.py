@@ -1,6 +1,7 @@
 """Closed-form label distillation: synthetic soft labels for a few real examples."""
 
 from cvxdistill.artifact import Distilled
+from cvxdistill.compare import Comparison, SharedProblem, Yardstick, compare
 from cvxdistill.data import DATASETS, ImageSet, Splits, choose_base, fit_images, load_splits
 from cvxdistill.distill import distill
 from cvxdistill.errors import CvxDistillError, IncompatibleError, InputError, SolveError
@@ -51,6 +52,7 @@ __all__ = [
     "OPTIMISERS",
     "SOLVERS",
     "Certificate",
+    "Comparison",
     "CrossEntropyLoss",
     "CvxDistillError",
     "CvxpyHead",
@@ -70,14 +72,17 @@ __all__ = [
     "Recipe",
     "RidgeHead",
     "SVMHead",
+    "SharedProblem",
     "SolveError",
     "Splits",
     "SquaredLoss",
     "Status",
     "TargetStatistics",
+    "Yardstick",
     "choose_base",
     "choose_prior_weight",
     "choose_temperature",
+    "compare",
     "conditioning",
     "distill",
     "draw_extractor",

@@ -22,13 +22,7 @@ FORMAT: Literal["cvxdistill.distilled/1"] = "cvxdistill.distilled/1"
 MANIFEST = "manifest.json"
 TENSORS = "distilled.safetensors"
 # Files that a run puts beside its artefact: replaced together with it.
-RUN_FILES = (
-    "labels.png",
-    "result.json",
-    "evaluation.json",
-    "compared.json",
-    "trace.safetensors",
-)
+RUN_FILES = ("labels.png", "result.json", "evaluation.json", "trace.safetensors")
 
 
 class BaseRecord(BaseModel):

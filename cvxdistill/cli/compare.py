@@ -1,5 +1,6 @@
 """`cvxdistill compare`: every method on one problem, in one table and two figures."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ from cvxdistill.artifact import Distilled
 from cvxdistill.cli import common
 from cvxdistill.cli import options as opt
 from cvxdistill.cli import parts as parts_of
+from cvxdistill.cli.common import count_or_share
 from cvxdistill.cli.judge import Judge, parse_student
 from cvxdistill.compare import Comparison, SharedProblem, Yardstick, compare
+from cvxdistill.data import Splits
 from cvxdistill.distill import EXTRACTOR, POOL
 from cvxdistill.features import Preprocessing, parse_network
 from cvxdistill.files import atomic_file
@@ -73,44 +76,21 @@ def compare_command(
     """Run several methods on one problem with one budget, and compare what comes out."""
     judge = Judge.parse(students, seeds, steps, unseen, seed, device)
     network = parse_network(extractor)
-    own = judge.students[0] if judge.students else None
-    own = own if student is None else parse_student("--student", student)
-    share = common.count_or_share(validation)
-    data = common.DataRequest(target, data_root, download, share, test_fraction, limit, split_seed)
     chosen_head = parts_of.head(head, l2=l2, l2_scale=l2_scale, intercept=intercept)
-    parts = data.load()
+    data = common.DataRequest(
+        target, data_root, download, count_or_share(validation), test_fraction, limit, split_seed
+    )
     request = parts_of.BaseExamples(base, base_fit, examples, choose, indices)
-    chosen = request.choose(data, parts, seed=seed)
-    judge.check(parts, own)
-    problem = SharedProblem(
-        base=chosen,
-        target=parts.train,
-        validation=parts.validation,
-        extractors=network,
-        pool=pool,
-        head=chosen_head,
-        target_l2=target_l2,
-        preprocessing=Preprocessing.fit(parts.train, zca=zca),
-        student=own,
-        seed=seed,
-        device=judge.device,
-        provenance={"data": data.record(), "splits": parts.record, **request.record()},
+    parts = data.load()
+    given = _given(judge, data, parts, request, student=student, zca=zca)
+    problem = dataclasses.replace(
+        given, extractors=network, pool=pool, head=chosen_head, target_l2=target_l2
     )
-    yardstick = Yardstick(
-        parts.test(),
-        students=judge.students,
-        seeds=seeds,
-        unseen=judge.unseen,
-        recipe=judge.recipe,
-        curve_seeds=curve_seeds,
-        full=not skip_full,
-        seed=seed,
-    )
-    folder = out or Path("runs") / f"{parts.train.name}-compare-{len(chosen)}-seed{seed}"
+    folder = out or Path("runs") / f"{parts.train.name}-compare-{len(given.base)}-seed{seed}"
     with common.progress_bars(finished=False) as progress:
         comparison = compare(
             problem,
-            yardstick,
+            _yardstick(judge, parts, curve_seeds, full=not skip_full),
             [part for part in methods.split(";") if part.strip()],
             out=folder,
             budget=budget,
@@ -124,6 +104,44 @@ def compare_command(
         )
     _publish(comparison, folder, as_json=as_json)
     return int(all(row.failed for row in comparison.rows))
+
+
+def _given(
+    judge: Judge,
+    data: common.DataRequest,
+    parts: Splits,
+    request: parts_of.BaseExamples,
+    *,
+    student: str | None,
+    zca: bool,
+) -> SharedProblem:
+    """Return the problem with its data and the network to train, all of it checked."""
+    own = judge.students[0] if judge.students else None
+    own = own if student is None else parse_student("--student", student)
+    judge.check(parts, own)
+    return SharedProblem(
+        base=request.choose(data, parts, seed=judge.seed),
+        target=parts.train,
+        validation=parts.validation,
+        preprocessing=Preprocessing.fit(parts.train, zca=zca),
+        student=own,
+        seed=judge.seed,
+        device=judge.device,
+        provenance={"data": data.record(), "splits": parts.record, **request.record()},
+    )
+
+
+def _yardstick(judge: Judge, parts: Splits, curve_seeds: int, *, full: bool) -> Yardstick:
+    return Yardstick(
+        parts.test(),
+        students=judge.students,
+        seeds=judge.seeds,
+        unseen=judge.unseen,
+        recipe=judge.recipe,
+        curve_seeds=curve_seeds,
+        full=full,
+        seed=judge.seed,
+    )
 
 
 def _publish(comparison: Comparison, folder: Path, *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from cvxdistill.cli import common
 from cvxdistill.cli import options as opt
 from cvxdistill.cli import parts as parts_of
+from cvxdistill.cli.common import count_or_share
 from cvxdistill.cli.judge import Judge, parse_student
 from cvxdistill.distill import EXTRACTOR, POOL, distill
 from cvxdistill.features import Preprocessing, StatisticsCache, parse_network
@@ -56,13 +57,7 @@ def distill_command(
     extractors = parts_of.Extractors(network, pool, train_steps, extractor_weights)
     chosen_head = parts_of.head(head, l2=l2, l2_scale=l2_scale, intercept=intercept)
     data = common.DataRequest(
-        target,
-        data_root,
-        download,
-        common.count_or_share(validation),
-        test_fraction,
-        limit,
-        split_seed,
+        target, data_root, download, count_or_share(validation), test_fraction, limit, split_seed
     )
     parts = data.load()
     request = parts_of.BaseExamples(base, base_fit, examples, choose, indices)

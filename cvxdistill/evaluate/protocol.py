@@ -45,9 +45,8 @@ def evaluate(
 ) -> list[EvalRow]:
     """Measure a distilled set on test data, beside true labels, smoothed labels and the full data.
 
-    Three settings: the head on the extractors that the labels were solved for; the head on freshly
-    drawn extractors; and students trained from scratch. This function knows the artefact, data,
-    networks and heads, but no solver and no method.
+    Three settings: the head on the extractors that the labels were solved for, the head on freshly
+    drawn ones, and students from scratch. Nothing here knows of a solver or a method.
 
     Args:
         distilled: the artefact.
@@ -80,18 +79,17 @@ def evaluate(
     train = train if "full" in label_sets else None
     rows: list[EvalRow] = []
     for setting, extractors in _settings(distilled, unseen, seeds, seed).items():
-        if extractors:
-            rows += evaluate_heads(
-                distilled,
-                test,
-                setting=setting,
-                extractors=extractors,
-                labels=_head_labels(distilled, label_sets),
-                train=train,
-                device=place,
-                cache=cache,
-                progress=progress,
-            )
+        rows += evaluate_heads(
+            distilled,
+            test,
+            setting=setting,
+            extractors=extractors,
+            labels=_head_labels(distilled, label_sets),
+            train=train,
+            device=place,
+            cache=cache,
+            progress=progress,
+        )
     return rows + evaluate_students(
         distilled,
         test,
@@ -122,13 +120,14 @@ def _head_labels(distilled: Distilled, names: Collection[str]) -> dict[str, Tens
 def _settings(
     distilled: Distilled, unseen: str | Network | None, seeds: int, seed: int
 ) -> dict[str, tuple[Extractor, ...]]:
-    """Return the extractors of each setting; none where a setting means nothing."""
+    """Return the extractors of each setting that means something."""
     network = _unseen_network(distilled, unseen)
     drawn: tuple[Extractor, ...] = ()
     if network is not None:
         shape = distilled.base.shape
         drawn = tuple(draw_pool(network, shape, size=seeds, seed=derive_seed(seed, "unseen")))
-    return {"same_extractor": distilled.extractors[:seeds], "unseen_extractor": drawn}
+    found = {"same_extractor": distilled.extractors[:seeds], "unseen_extractor": drawn}
+    return {setting: extractors for setting, extractors in found.items() if extractors}
 
 
 def _unseen_network(distilled: Distilled, unseen: str | Network | None) -> Network | None:
