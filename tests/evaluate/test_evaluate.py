@@ -447,6 +447,13 @@ def test_a_rate_that_is_given_is_not_chosen(fakes):
     assert all("lr" not in row.choices for row in rows.values())
 
 
+def test_a_recipe_of_the_artefact_leaves_no_rate_to_choose(fakes):
+    made = with_recipe(fakes, checkpoints=(20,), optimiser="momentum")
+    (row,) = matrix(made, validation=coded([0], "v"), label_sets=["distilled"]).values()
+    assert (row.steps, row.choices) == (20, {})
+    assert FakeStudents.recipes == [made.recipe]
+
+
 def test_without_validation_every_optimiser_keeps_its_own_rate(fakes):
     rows = matrix(fakes, optimisers=list(OPTIMISERS), label_sets=["hard"])
     assert [row.optimiser for row in rows.values()] == list(OPTIMISERS)
