@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from cvxdistill.compare.problem import SharedProblem
-from cvxdistill.compare.worker import JOB, PROBLEM, REASON, Job
+from cvxdistill.compare.worker import JOB, PAUSED, PROBLEM, REASON, Job
 from cvxdistill.errors import InputError
 from cvxdistill.methods import Method
 from cvxdistill.progress import Progress, silent
@@ -30,14 +30,12 @@ class Isolation:
     Args:
         problem: what all jobs work on.
         methods: what will be run.
-        grace: seconds beyond the budget after which a process is ended.
 
     Raises:
         InputError: the problem or a method cannot be handed over.
     """
 
-    def __init__(self, problem: SharedProblem, methods: Sequence[Method], *, grace: float) -> None:
-        self.grace = grace
+    def __init__(self, problem: SharedProblem, methods: Sequence[Method]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="cvxdistill-compare-")
         self.room = Path(self._folder.name)
         try:
@@ -62,7 +60,8 @@ class Isolation:
     def run(self, job: Job, *, stage: str = "", progress: Progress = silent) -> str | None:
         """Run a job, and return in one line why it failed, or `None`."""
         self._hand_over(job, self.room / JOB, "method")
-        (self.room / REASON).unlink(missing_ok=True)
+        for name in (REASON, PAUSED):
+            (self.room / name).unlink(missing_ok=True)
         places = [place for place in sys.path if place]
         log = self.room / "stderr.txt"
         with log.open("wb") as errors:
@@ -74,7 +73,7 @@ class Isolation:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
             )
             try:
-                ended = self._wait(process, job.budget, stage, progress)
+                ended = self._wait(process, job, stage, progress)
             finally:
                 process.kill()
                 process.wait()
@@ -86,23 +85,33 @@ class Isolation:
         return None if process.returncode == 0 else self._reason(process.returncode, log)
 
     def _wait(
-        self, process: "subprocess.Popen[bytes]", budget: float | None, stage: str, report: Progress
+        self, process: "subprocess.Popen[bytes]", job: Job, stage: str, report: Progress
     ) -> str | None:
-        started = time.monotonic()
+        budget, grace = job.budget, job.grace
+        started, paused = time.monotonic(), 0.0
         while True:
             try:
                 process.wait(timeout=POLL)
                 return None
             except subprocess.TimeoutExpired:
-                spent = time.monotonic() - started
+                # What the method spends is told by its process; till then all time counts.
+                paused = self._paused(paused)
+                spent = time.monotonic() - started - paused
             if budget is None:
                 continue
             report(stage, min(int(spent), int(budget)), max(int(budget), 1))
-            if spent > budget + self.grace:
+            if spent > budget + grace:
                 return (
-                    f"ended after {spent:.0f} s: the budget is {budget:g} s, and {self.grace:g} s "
+                    f"ended after {spent:.0f} s: the budget is {budget:g} s, and {grace:g} s "
                     "of grace are over"
                 )
+
+    def _paused(self, before: float) -> float:
+        try:
+            return float((self.room / PAUSED).read_text())
+        except (OSError, ValueError):
+            # Not written yet, or just being written.
+            return before
 
     def _reason(self, code: int, log: Path) -> str:
         written = self.room / REASON

@@ -86,8 +86,10 @@ def compare(
         isolation = None
         if isolate:
             chosen = [entry.method for entry in entries]
-            isolation = stack.enter_context(Isolation(problem, chosen, grace=grace))
-        course = _Course(problem, yardstick, folder, prints, isolation, budget, every, progress)
+            isolation = stack.enter_context(Isolation(problem, chosen))
+        course = _Course(
+            problem, yardstick, folder, prints, isolation, budget, grace, every, progress
+        )
         return course.run(entries, reference, tuple(command))
 
 
@@ -101,6 +103,7 @@ class _Course:
     prints: Mapping[str, str]
     isolation: Isolation | None
     budget: float | None
+    grace: float
     every: float
     progress: Progress
     cache: StatisticsCache = dataclasses.field(default_factory=StatisticsCache)
@@ -151,8 +154,8 @@ class _Course:
         else:
             reason = self._distil(entry)
             # An artefact is complete or not there, whatever came of its process after it.
-            if reason is not None and not (run / MANIFEST).exists():
-                return dataclasses.replace(row, reason=reason)
+            if not (run / MANIFEST).exists():
+                return dataclasses.replace(row, reason=reason or "it ended without a result")
         trace = self._job(entry).trace
         if trace.exists():
             trace.replace(run / TRACE)
@@ -165,7 +168,7 @@ class _Course:
         if self.isolation is not None:
             return self.isolation.run(job, stage=stage, progress=self.progress)
         try:
-            work(self.problem, job, progress=self._told(entry.text))
+            work(self.problem, job, job.journal(), progress=self._told(entry.text))
         except Exception as error:
             return reason_of(error)
         return None
@@ -177,6 +180,7 @@ class _Course:
             checkpoint=self.folder / WORK / f"{entry.folder}.checkpoint.safetensors",
             trace=self.folder / WORK / f"{entry.folder}.{TRACE}",
             budget=self.budget,
+            grace=self.grace,
             every=self.every,
             threads=torch.get_num_threads(),
             fingerprint=self.prints[entry.folder],

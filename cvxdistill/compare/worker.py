@@ -6,6 +6,7 @@ import os
 import pickle
 import sys
 import threading
+import time
 from pathlib import Path
 
 import torch
@@ -22,7 +23,8 @@ from cvxdistill.students import Recipe, Students
 RECORD = "comparison"
 WARM_UP_EXAMPLES = 64
 LONGEST_REASON = 300
-PROBLEM, JOB, REASON = "problem.pickle", "job.pickle", "reason.txt"
+TELL = 0.2
+PROBLEM, JOB, REASON, PAUSED = "problem.pickle", "job.pickle", "reason.txt", "paused.txt"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,6 +37,7 @@ class Job:
         checkpoint: where the run leaves its state.
         trace: where labels along the way are kept.
         budget: seconds after which a method that takes steps stops.
+        grace: seconds beyond the budget after which the work is ended, where that is possible.
         every: seconds between two checkpoints.
         threads: number of threads that PyTorch uses.
         fingerprint: of problem, method and budget.
@@ -45,13 +48,30 @@ class Job:
     checkpoint: Path
     trace: Path
     budget: float | None
+    grace: float
     every: float
     threads: int
     fingerprint: str
 
+    def journal(self) -> Journal:
+        """Return the journal of the run: its checkpoint, its budget, and its trace."""
+        return Journal(
+            self.checkpoint,
+            every=self.every,
+            resume=True,
+            budget=self.budget,
+            marks=marks_until(self.budget),
+            watch=Trace(self.trace, self.fingerprint).keep,
+        )
+
 
 def work(
-    problem: SharedProblem, job: Job, *, isolated: bool = False, progress: Progress = silent
+    problem: SharedProblem,
+    job: Job,
+    journal: Journal,
+    *,
+    isolated: bool = False,
+    progress: Progress = silent,
 ) -> None:
     """Run the method and save its artefact, with what it cost.
 
@@ -59,14 +79,6 @@ def work(
         CvxDistillError: whatever the method has to say.
     """
     memory = PeakMemory(problem.device, alone=isolated)
-    journal = Journal(
-        job.checkpoint,
-        every=job.every,
-        resume=True,
-        budget=job.budget,
-        marks=marks_until(job.budget),
-        watch=Trace(job.trace, job.fingerprint).keep,
-    )
     made = problem.distill(job.method, journal, progress)
     peak = memory.read()
     record = {
@@ -120,10 +132,23 @@ def main(room: str) -> None:
         with (folder / PROBLEM).open("rb") as file:
             problem: SharedProblem = pickle.load(file)
         warm_up(problem)
-        work(problem, job, isolated=True)
+        journal = job.journal()
+        told = (journal, job.grace, folder / PAUSED)
+        threading.Thread(target=_tell_pauses, args=told, daemon=True).start()
+        work(problem, job, journal, isolated=True)
     except Exception as error:
         (folder / REASON).write_text(reason_of(error))
         sys.exit(1)
+
+
+def _tell_pauses(journal: Journal, grace: float, path: Path) -> None:
+    """Write for how long the clock stood still: looking at labels along the way is no work.
+
+    No single look counts for more than the grace, so that one that hangs is ended too.
+    """
+    while True:
+        path.write_text(f"{sum(min(pause, grace) for pause in journal.pauses):.3f}\n")
+        time.sleep(TELL)
 
 
 def _end_with_the_parent() -> None:

@@ -50,11 +50,20 @@ class Journal:
         """Start the clock, before work that counts but comes before the first step."""
         self._spent, self._began, self._saved, self._next = 0.0, time.perf_counter(), 0.0, 0
         self._started = True
+        self._paused_at: float | None = None
+        self._pauses: list[float] = []
+
+    @property
+    def pauses(self) -> list[float]:
+        """Seconds of each time that the clock stood still for `watch`, one under way included."""
+        now = self._paused_at
+        return [*self._pauses, *([] if now is None else [time.perf_counter() - now])]
 
     @property
     def seconds(self) -> float:
         """Seconds of work so far: those before an interruption included, those of `watch` not."""
-        return self._spent + time.perf_counter() - self._began
+        now = time.perf_counter() if self._paused_at is None else self._paused_at
+        return self._spent + now - self._began
 
     @property
     def exhausted(self) -> bool:
@@ -111,10 +120,12 @@ class Journal:
             while self._next < len(self.marks) and seconds >= self.marks[self._next]:
                 self._next += 1
             if self.watch is not None and result is not None:
-                paused = time.perf_counter()
+                self._paused_at = time.perf_counter()
                 found = result()
-                self.watch(seconds + time.perf_counter() - paused, step, found)
-                self._began += time.perf_counter() - paused
+                self.watch(seconds + self.pauses[-1], step, found)
+                self._pauses = self.pauses
+                self._began += self._pauses[-1]
+                self._paused_at = None
         if self.path is not None and seconds - self._saved >= self.every:
             self.save(step, fingerprint, state())
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 
 import pytest
 import torch
@@ -10,12 +11,13 @@ from compare.misbehaving import Faulty, Greedy, Hanging
 from compare.problems import NETWORK, digits, problem, run, yardstick
 
 from cvxdistill.artifact import Distilled
-from cvxdistill.compare import Comparison, isolate, read_trace
+from cvxdistill.compare import Comparison, isolate, read_trace, worker
+from cvxdistill.compare import run as course
 from cvxdistill.compare.plan import folder_name
 from cvxdistill.data import choose_base
 from cvxdistill.errors import InputError
 from cvxdistill.evaluate import evaluate
-from cvxdistill.methods import METHODS, Smoothed
+from cvxdistill.methods import METHODS, Journal, Smoothed
 
 # Every published system, with as few steps as it can take.
 TINY = {
@@ -38,7 +40,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "all"
     with pytest.MonkeyPatch.context() as patch:
         marks = tuple(1e-4 * 2**k for k in range(20))
-        patch.setattr("cvxdistill.compare.worker.marks_until", lambda budget: marks)
+        patch.setattr(worker, "marks_until", lambda budget: marks)
         comparison = run(list(TINY.values()), folder, command=["cvxdistill", "compare"])
     return folder, comparison
 
@@ -226,6 +228,37 @@ def test_a_hanging_process_is_ended_after_budget_and_grace(tmp_path):
     assert "the budget is 0.5 s, and 0.5 s of grace are over" in comparison.rows[0].reason
 
 
+PAUSING = """
+import pathlib, sys, time
+file, began = pathlib.Path(sys.argv[1]) / "paused.txt", time.time()
+while time.time() < began + 1.5:
+    file.write_text(str(time.time() - began))
+    time.sleep(0.02)
+"""
+
+
+def test_looking_at_labels_along_the_way_does_not_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(isolate, "START", PAUSING)
+    limits = {"budget": 0.4, "grace": 0.4, "isolate": True}
+    (row,) = run(["hard"], tmp_path / "pausing", **limits).rows
+    assert row.reason == "it ended without a result"
+    monkeypatch.setattr(isolate, "START", PAUSING.replace("time.time() - began", "0.0"))
+    (row,) = run(["hard"], tmp_path / "working", **limits).rows
+    assert "of grace are over" in row.reason
+
+
+def test_no_single_look_counts_for_more_than_the_grace(tmp_path):
+    class Stuck(Journal):
+        pauses = (0.5, 3.0, 100.0)
+
+    path = tmp_path / "paused.txt"
+    told = threading.Thread(target=worker._tell_pauses, args=(Stuck(), 2.0, path), daemon=True)
+    told.start()
+    while not (path.exists() and path.read_text().endswith("\n")):
+        assert told.is_alive()
+    assert float(path.read_text()) == 4.5
+
+
 def test_what_no_process_can_be_handed_is_refused_before_anything_is_written(tmp_path):
     class Local(Smoothed):
         pass
@@ -279,10 +312,10 @@ def test_resume_skips_what_is_done_and_adds_what_is_new(tmp_path, monkeypatch):
     first = run(["hard", Faulty(), TINY["first-order"]], folder)
     before = {name: content for name, content in listing(folder).items() if "first-order" in name}
 
-    def refuse(problem, job, **_):
+    def refuse(problem, job, *_, **__):
         raise InputError(f"started {job.method.name}")
 
-    monkeypatch.setattr("cvxdistill.compare.run.work", refuse)
+    monkeypatch.setattr(course, "work", refuse)
     again = run(["exact", TINY["first-order"], "hard", Faulty()], folder, resume=True)
     assert [row.reason for row in again.rows] == ["started exact", "", "", "started faulty"]
     assert again.rows[2] == first.rows[0]

@@ -88,16 +88,21 @@ def test_watching_is_no_work_but_what_its_labels_cost_is_told(clock):
         seen.append((seconds, step))
         clock[0] += 50.0
 
-    made = tick(clock, Journal(marks=(1.0, 3.0), watch=watch), result_takes=10.0)
+    journal = Journal(marks=(1.0, 3.0), watch=watch)
+    made = tick(clock, journal, result_takes=10.0)
     assert seen == [(11.0, 1), (13.0, 3)]
     assert made.provenance["seconds"] == STEPS + 10.0
+    assert journal.pauses == [60.0, 60.0]
 
 
 def test_a_budget_ends_the_steps_and_watching_uses_none_of_it(clock):
     def watch(seconds, step, result):
         clock[0] += 50.0
+        # The clock stands still for whoever looks at it meanwhile.
+        assert (journal.seconds, journal.pauses) == (1.0, [50.0])
 
-    made = tick(clock, Journal(budget=2.5, marks=(1.0,), watch=watch))
+    journal = Journal(budget=2.5, marks=(1.0,), watch=watch)
+    made = tick(clock, journal)
     assert made.provenance["status"] == Status.STOPPED_EARLY.name.lower()
     assert float(made.labels[0, 0]) == 3
 
