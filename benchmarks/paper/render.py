@@ -1,0 +1,147 @@
+"""Turn the results of `python -m benchmarks.paper` into a page of markdown."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.paper.cells import CELLS, Cell
+from benchmarks.pool.text import wrapped
+from cvxdistill.evaluate import interval
+
+ORDER = ("hard", "smoothed", "online-ridge", "second-order", "images", "images-labels", "teacher")
+NAMES = {"hard": "true labels", "smoothed": "smoothed labels"}
+TITLES = {
+    "mnist-lenet-10": "MNIST, LeNet, 10 base examples",
+    "mnist-lenet-100": "MNIST, LeNet, 100 base examples",
+    "mnist-lenet-500": "MNIST, LeNet, 500 base examples",
+    "mnist-convnet-100": "MNIST, ConvNet-D3, 100 base examples",
+    "kmnist-lenet-100": "KMNIST (8,000 / 2,000 of the test split), LeNet, 100 base examples",
+    "cifar10-jpeg-alexnet-100": "CIFAR-10 (JPEG), AlexNet, 100 base examples",
+    "cifar10-jpeg-convnet-100": "CIFAR-10 (JPEG), ConvNet-D3 with ZCA, 100 base examples",
+    "letters-mnist-100": "EMNIST letters -> MNIST, LeNet, 100 base examples",
+    "letters-kmnist-100": "EMNIST letters -> KMNIST (8,000 / 2,000), LeNet, 100 base examples",
+    "letters-k49-100": "EMNIST letters -> Kuzushiji-49, LeNet, 100 base examples",
+    "cub-cifar10-100": "CUB -> CIFAR-10 (JPEG), AlexNet, 100 base examples",
+    "cifar100-alexnet-100": "CIFAR-100, AlexNet, 100 base examples",
+}
+
+
+def render_page(results: Path, page: Path) -> None:
+    """Write the page: a text that is kept by hand in `about.md`, then one table a cell."""
+    parts = [(Path(__file__).parent / "about.md").read_text().rstrip()]
+    for name, cell in CELLS.items():
+        path = results / f"{name}.json"
+        found = json.loads(path.read_text()) if path.exists() else {}
+        parts.append("\n".join(section(name, cell, found)))
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("\n\n".join(parts) + "\n")
+
+
+def section(name: str, cell: Cell, found: Mapping[str, Any]) -> list[str]:
+    """Return the lines of one cell."""
+    lines = [f"## {TITLES[name]}", ""]
+    problem = found.get("problem", {})
+    if not any("rows" in record for record in found.values()):
+        why = problem.get("reason") or "not run"
+        command = f"`python -m benchmarks.paper --data-root PATH --cells {name}`"
+        return [*lines, f"{why[0].upper()}{why[1:]}. The command is {command}."]
+    lines += [
+        "| labels | test accuracy, % | students | steps | validation | seconds | passes | bits |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for key in sorted(found, key=lambda key: (rank(key), key)):
+        if key != "problem":
+            lines.append(table_row(key, found[key]))
+    devices = sorted({str(record["environment"]["device"]) for record in with_rows(found)})
+    notes = [
+        f"{NAMES.get(key, key)}: `{found[key]['spec']}`" for key in found if spec_of(found, key)
+    ]
+    lines += ["", *wrapped(f"Measured on {', '.join(devices)}. " + "; ".join(notes) + ".")]
+    return lines + matrix(found)
+
+
+def rank(key: str) -> int:
+    """Return the place of a method in the table."""
+    return ORDER.index(key) if key in ORDER else len(ORDER)
+
+
+def spec_of(found: Mapping[str, Any], key: str) -> bool:
+    """Whether a record says with which options it was made."""
+    return "spec" in found[key]
+
+
+def with_rows(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the records that hold numbers."""
+    return [record for record in found.values() if "rows" in record]
+
+
+def table_row(key: str, record: Mapping[str, Any]) -> str:
+    """Return one line: a method, its accuracy, and what it cost."""
+    name = NAMES.get(key, key)
+    if "rows" not in record:
+        return f"| {name} | failed: {record['reason']} | | | | | | |"
+    row = main_row(record)
+    known = record.get("stats", {}).get("validation_accuracy")
+    early = "*" if record.get("status") == "stopped_early" else ""
+    cells = [
+        f"{name}{early}",
+        percent(row),
+        str(len(row["values"])),
+        str(row["steps"]),
+        f"{100 * known:.1f}" if known else "",
+        f"{record['seconds']:.0f}" if "seconds" in record else "",
+        f"{record['target_passes']:.0f}" if "target_passes" in record else "",
+        f"{record['bits']:,}" if "bits" in record else "",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def main_row(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the row of the matching student, its optimiser and its steps."""
+    rows: list[Mapping[str, Any]] = record["rows"]
+    return next(row for row in rows if row["main"])
+
+
+def percent(row: Mapping[str, Any]) -> str:
+    """Return mean and half width of the 95 % interval."""
+    if not row["values"]:
+        return f"failed: {row['status']}"
+    found = interval(row["values"])
+    return f"{100 * found.mean:.2f} ± {50 * (found.high - found.low):.2f}"
+
+
+def matrix(found: Mapping[str, Any]) -> list[str]:
+    """Return the table of other students, optimisers and numbers of steps, if measured."""
+    measured = {key: others(record) for key, record in found.items() if "rows" in record}
+    measured = {key: cells for key, cells in measured.items() if cells}
+    if not measured:
+        return []
+    columns = list(dict.fromkeys(name for cells in measured.values() for name in cells))
+    lines = ["", "Points against the matching student, Adam and the chosen number of steps:", ""]
+    lines.append("| labels | " + " | ".join(columns) + " |")
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for key, cells in measured.items():
+        base = interval(main_row(found[key])["values"]).mean
+        shown = [f"{100 * (cells[name] - base):+.1f}" if name in cells else "" for name in columns]
+        lines.append(f"| {NAMES.get(key, key)} | " + " | ".join(shown) + " |")
+    return lines
+
+
+def others(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return mean accuracies of all cells but the matching one, by what differs."""
+    own = main_row(record)
+    out = {}
+    for row in record["rows"]:
+        if row is own or not row["values"]:
+            continue
+        parts = []
+        if row["network"] != own["network"]:
+            parts.append(row["network"])
+        if row["optimiser"] != own["optimiser"]:
+            parts.append(row["optimiser"])
+        if row["step_factor"] != 1:
+            parts.append(f"steps x {row['step_factor']:g}")
+        if parts:
+            out[", ".join(parts)] = interval(row["values"]).mean
+    return out
