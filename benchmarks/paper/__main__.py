@@ -25,7 +25,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--baselines", action="store_true", help="true and smoothed labels too")
-    parser.add_argument("--matrix", action="store_true", help="other students and optimisers too")
+    parser.add_argument(
+        "--matrix", type=int, metavar="SEEDS", help="other students, optimisers and steps too"
+    )
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results/paper"))
     parser.add_argument("--runs", type=Path, help="keep the distilled sets below this folder")
     parser.add_argument("--render", action="store_true", help="the page from the results at hand")

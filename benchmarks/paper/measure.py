@@ -22,7 +22,7 @@ from cvxdistill.students import Recipe
 
 BASELINES = ("hard", "smoothed")
 OPTIMISERS = ("adamw", "sgd", "momentum", "rmsprop")
-FACTORS = (0.25, 0.5, 2.0, 4.0)
+FACTORS = (0.25, 0.5, 2.0)
 
 
 def measure(
@@ -89,20 +89,8 @@ def judge(
 ) -> dict[str, Any]:
     """Return what a distilled set cost and what students learn from it."""
     known = made.provenance
-    rows = students(made, cell, parts, options, label_sets=("distilled",))
-    if options.matrix:
-        others = cell.transfer
-        rows = students(
-            made,
-            cell,
-            parts,
-            options,
-            label_sets=("distilled",),
-            optimisers=OPTIMISERS,
-            step_factors=FACTORS,
-        )
-        rows += students(made, cell, parts, options, label_sets=("distilled",), networks=others)
-    return {
+    rows = students(made, cell, parts, options)
+    record = {
         "options": known["method"]["options"],
         "status": known["status"],
         "seconds": known["seconds"],
@@ -111,6 +99,21 @@ def judge(
         "bits": made.bits.total,
         "rows": [row.record() for row in rows],
     }
+    if options.matrix:
+        record["matrix"] = [row.record() for row in used_otherwise(made, cell, parts, options)]
+    return record
+
+
+def used_otherwise(
+    made: Distilled, cell: Cell, parts: Splits, options: argparse.Namespace
+) -> list[EvalRow]:
+    """Return rows of other numbers of steps, other optimisers and other students."""
+    few = argparse.Namespace(**{**vars(options), "seeds": options.matrix})
+    rows = students(made, cell, parts, few, step_factors=FACTORS)
+    rows += students(made, cell, parts, few, optimisers=OPTIMISERS)
+    for network in cell.transfer:
+        rows += students(made, cell, parts, few, networks=(network,))
+    return rows
 
 
 def students(
@@ -120,6 +123,7 @@ def students(
     options: argparse.Namespace,
     *,
     networks: tuple[str, ...] = (),
+    label_sets: tuple[str, ...] = ("distilled",),
     **more: Any,
 ) -> list[EvalRow]:
     """Return the rows of the cell's own student, or of others."""
@@ -131,6 +135,7 @@ def students(
         seeds=options.seeds or cell.seeds,
         recipe=Recipe(checkpoints=cell.checkpoints),
         device=options.device,
+        label_sets=label_sets,
         **more,
     )
 

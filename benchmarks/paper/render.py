@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.paper.cells import CELLS, Cell
+from benchmarks.paper.cells import CELLS
 from benchmarks.pool.text import wrapped
 from cvxdistill.evaluate import interval
 
@@ -30,15 +30,15 @@ TITLES = {
 def render_page(results: Path, page: Path) -> None:
     """Write the page: a text that is kept by hand in `about.md`, then one table a cell."""
     parts = [(Path(__file__).parent / "about.md").read_text().rstrip()]
-    for name, cell in CELLS.items():
+    for name in CELLS:
         path = results / f"{name}.json"
         found = json.loads(path.read_text()) if path.exists() else {}
-        parts.append("\n".join(section(name, cell, found)))
+        parts.append("\n".join(section(name, found)))
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n\n".join(parts) + "\n")
 
 
-def section(name: str, cell: Cell, found: Mapping[str, Any]) -> list[str]:
+def section(name: str, found: Mapping[str, Any]) -> list[str]:
     """Return the lines of one cell."""
     lines = [f"## {TITLES[name]}", ""]
     problem = found.get("problem", {})
@@ -54,9 +54,7 @@ def section(name: str, cell: Cell, found: Mapping[str, Any]) -> list[str]:
         if key != "problem":
             lines.append(table_row(key, found[key]))
     devices = sorted({str(record["environment"]["device"]) for record in with_rows(found)})
-    notes = [
-        f"{NAMES.get(key, key)}: `{found[key]['spec']}`" for key in found if spec_of(found, key)
-    ]
+    notes = [f"{key}: `{record['spec']}`" for key, record in found.items() if "spec" in record]
     lines += ["", *wrapped(f"Measured on {', '.join(devices)}. " + "; ".join(notes) + ".")]
     return lines + matrix(found)
 
@@ -64,11 +62,6 @@ def section(name: str, cell: Cell, found: Mapping[str, Any]) -> list[str]:
 def rank(key: str) -> int:
     """Return the place of a method in the table."""
     return ORDER.index(key) if key in ORDER else len(ORDER)
-
-
-def spec_of(found: Mapping[str, Any], key: str) -> bool:
-    """Whether a record says with which options it was made."""
-    return "spec" in found[key]
 
 
 def with_rows(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -113,35 +106,38 @@ def percent(row: Mapping[str, Any]) -> str:
 
 def matrix(found: Mapping[str, Any]) -> list[str]:
     """Return the table of other students, optimisers and numbers of steps, if measured."""
-    measured = {key: others(record) for key, record in found.items() if "rows" in record}
-    measured = {key: cells for key, cells in measured.items() if cells}
+    measured = {
+        key: others(record["matrix"]) for key, record in found.items() if "matrix" in record
+    }
     if not measured:
         return []
     columns = list(dict.fromkeys(name for cells in measured.values() for name in cells))
-    lines = ["", "Points against the matching student, Adam and the chosen number of steps:", ""]
-    lines.append("| labels | " + " | ".join(columns) + " |")
+    seeds = len(next(r for r in found.values() if "matrix" in r)["matrix"][0]["values"])
+    text = (
+        f"Used otherwise: accuracy by {seeds} students, where the first column is the student, "
+        "optimiser and number of steps that the labels were learned for. Other students are "
+        "trained by the labels' own recipe; other optimisers choose their learning rate among "
+        "three on validation."
+    )
+    lines = ["", *wrapped(text), "", "| labels | " + " | ".join(columns) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")
     for key, cells in measured.items():
-        base = interval(main_row(found[key])["values"]).mean
-        shown = [f"{100 * (cells[name] - base):+.1f}" if name in cells else "" for name in columns]
+        shown = [cells.get(name, "") for name in columns]
         lines.append(f"| {NAMES.get(key, key)} | " + " | ".join(shown) + " |")
     return lines
 
 
-def others(record: Mapping[str, Any]) -> dict[str, float]:
-    """Return mean accuracies of all cells but the matching one, by what differs."""
-    own = main_row(record)
+def others(rows: list[Mapping[str, Any]]) -> dict[str, str]:
+    """Return mean accuracies by what differs from the matching cell, which comes first."""
+    own = next(row for row in rows if row["main"])
     out = {}
-    for row in record["rows"]:
-        if row is own or not row["values"]:
-            continue
+    for row in rows:
         parts = []
         if row["network"] != own["network"]:
-            parts.append(row["network"])
+            parts.append(str(row["network"]))
         if row["optimiser"] != own["optimiser"]:
-            parts.append(row["optimiser"])
+            parts.append(str(row["optimiser"]))
         if row["step_factor"] != 1:
             parts.append(f"steps x {row['step_factor']:g}")
-        if parts:
-            out[", ".join(parts)] = interval(row["values"]).mean
+        out.setdefault(", ".join(parts) or "matching", percent(row))
     return out
