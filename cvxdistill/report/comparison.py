@@ -11,6 +11,8 @@ from cvxdistill.evaluate import EvalRow
 from cvxdistill.report.table import accuracy_cell
 
 FULL = "full data"
+# Longer names of methods are folded before numbers are.
+WIDEST = 26
 Cells = list[list[str]]
 
 
@@ -169,7 +171,8 @@ def _time(one: Reached, reference: str) -> str:
     text = seconds_text(one.seconds)
     if one.speedup is None or one.method == reference:
         return text
-    return f"{text} ({one.speedup:.3g}x)"
+    ratio = f"{one.speedup:,.0f}" if one.speedup >= 100 else f"{one.speedup:.3g}"
+    return f"{text} ({ratio}x)"
 
 
 def seconds_text(seconds: float) -> str:
@@ -210,8 +213,10 @@ def _find(rows: Sequence[EvalRow], setting: str, network: str | None) -> EvalRow
 
 def _table(headers: list[str], lines: Cells, title: str) -> Table:
     table = Table(title=title or None, title_justify="left")
-    for index, header in enumerate(headers):
-        table.add_column(header, justify="right" if index else "left", overflow="fold")
+    widest = min(max(len(line[0]) for line in lines), WIDEST) if lines else None
+    table.add_column(headers[0], overflow="fold", min_width=widest)
+    for header in headers[1:]:
+        table.add_column(header, justify="right", overflow="fold")
     for line in lines:
         table.add_row(*line, style="dim" if line[0] == FULL else None)
     return table

@@ -14,19 +14,20 @@ from cvxdistill.artifact import Distilled
 from cvxdistill.compare import Comparison, isolate, read_trace, worker
 from cvxdistill.compare import run as course
 from cvxdistill.compare.plan import folder_name
+from cvxdistill.compare.trace import Trace
 from cvxdistill.data import choose_base
 from cvxdistill.errors import InputError
 from cvxdistill.evaluate import evaluate
-from cvxdistill.methods import METHODS, Journal, Smoothed
+from cvxdistill.methods import METHODS, Journal, MethodResult, Smoothed
 
-# Every published system, with as few steps as it can take.
+# Every published system, with as few steps as it can take. The labels of the first have a recipe.
 TINY = {
+    "online-ridge": "online-ridge:steps=4,batch_size=8,validate_every=2",
     "exact": "exact",
     "first-order": "first-order:steps=4",
     "hard": "hard",
     "images": "images:steps=2,inner_steps=2,inner_epochs=1,networks=1,batch_size=8",
     "images-labels": "images-labels:steps=2,inner_steps=2,inner_epochs=1,networks=1,batch_size=8",
-    "online-ridge": "online-ridge:steps=4,batch_size=8,validate_every=2",
     "second-order": "second-order:steps=4,batch_size=8,validate_every=2",
     "smoothed": "smoothed:smoothing=0.3",
     "teacher": "teacher:teachers=1,steps=30,checkpoints=2,students=1,student_steps=2",
@@ -87,7 +88,9 @@ def test_the_numbers_are_those_of_evaluate(made):
 def test_the_full_data_are_measured_once_and_like_all_else(made):
     folder, comparison = made
     data, measured = digits(), yardstick()
-    plain = dataclasses.replace(Distilled.load(folder / "exact"), recipe=None)
+    first = Distilled.load(folder / comparison.rows[0].run)
+    assert first.recipe is not None
+    plain = dataclasses.replace(first, recipe=None)
     wanted = evaluate(
         plain,
         data.test(),
@@ -127,6 +130,18 @@ def test_a_curve_ends_with_the_labels_of_the_run_and_rises_in_time(made):
         assert {(point.seconds, point.step) for point in row.curve[:-1]} <= there
         stepless = row.method.partition(":")[0] in ("exact", "hard", "smoothed")
         assert bool(kept) != stepless, row.method
+
+
+def test_labels_that_came_after_the_end_have_no_place_on_the_curve(tmp_path):
+    folder, quick = tmp_path / "out", yardstick(full=False)
+    (row,) = run(["exact"], folder, measured=quick).rows
+    labels = Distilled.load(folder / "exact").labels
+    trace = Trace(folder / "exact" / "trace.safetensors", "the same run")
+    for step, seconds in enumerate((0.5, 2.0, 0.25)):
+        trace.keep(seconds * row.seconds, step, MethodResult(labels, "scores"))
+    measured = yardstick(full=False, curve_seeds=1)
+    (again,) = run(["exact"], folder, measured=measured, resume=True).rows
+    assert [point.step for point in again.curve] == [2, 0, None]
 
 
 def test_kept_images_are_those_of_then(made):

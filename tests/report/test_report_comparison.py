@@ -163,6 +163,9 @@ def test_times_by_hand():
     ]
     assert shown["method"] == ["hard", "exact", "online-ridge", "teacher"]
     assert shown["86.0 % (its end)"] == ["-", "2.00 (30.8x)", "61.5", "-"]
+    slow = dataclasses.replace(ROWS[1], curve=(CurvePoint(0.05, None, ROWS[1].curve[0].rows),))
+    (table,) = time_tables(dataclasses.replace(MADE, rows=(slow, ROWS[2])))
+    assert cells(table)["86.0 % (its end)"] == ["0.050 (1,230x)", "61.5"]
     assert time_tables(dataclasses.replace(MADE, reference="")) == []
 
 
