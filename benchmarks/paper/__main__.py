@@ -17,6 +17,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paper", description=__doc__)
     parser.add_argument("--data-root", default=os.environ.get("CVXDISTILL_DATA_ROOT"))
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="fetch missing files of targets and bases with torchvision, into DATA_ROOT; "
+        "Kuzushiji-49 and CUB-200-2011 have to be put there by hand",
+    )
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
     parser.add_argument("--methods", nargs="+", help="in the place of a cell's own")
     parser.add_argument("--seeds", type=int, help="students a number, in the place of a cell's own")

@@ -4,7 +4,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from cvxdistill.data import ImageSet, Splits, choose_base, load_splits
+from cvxdistill.data import (
+    ImageSet,
+    Splits,
+    choose_base,
+    fit_images,
+    open_source,
+    split_source,
+)
 
 # As large as two processor cores allow in minutes. Temperatures, numbers of steps and which round's
 # labels are kept are chosen on validation in each cell, with equally many students for all.
@@ -18,7 +25,8 @@ class Cell:
 
     Attributes:
         target: data set, in which `{data_root}` stands for the folder of the data sets.
-        base: data set of the base examples; the target's own when empty.
+        base: data set of the base examples, likewise; the target's own when empty.
+        fit: how base images are given the target's shape; not at all when empty.
         examples: number of base examples.
         student: network that labels are learned for.
         methods: what is run, by name, as on the command line.
@@ -27,11 +35,13 @@ class Cell:
         checkpoints: numbers of steps among which the labels without a recipe choose.
         splits: options of `load_splits`.
         transfer: further students, trained by the labels' own recipe.
-        missing: files that are not to be had everywhere; the cell is not run without them.
+        missing: files that are not to be had everywhere, and how to come by them; the cell is not
+            run without them.
     """
 
     target: str
     base: str = ""
+    fit: str = ""
     examples: int = 100
     student: str = "lenet"
     methods: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -42,31 +52,49 @@ class Cell:
     transfer: tuple[str, ...] = ()
     missing: str = ""
 
-    def load(self, data_root: str) -> tuple[Splits, ImageSet]:
-        """Return the target's parts and the base examples, a balanced random draw."""
-        parts = load_splits(
-            self.target.format(data_root=data_root), data_root=data_root, **self.splits
+    def load(self, data_root: str, *, download: bool = False) -> tuple[Splits, ImageSet]:
+        """Return the target's parts and the base examples, a balanced random draw.
+
+        Base examples from another data set come from its training part, or from all of it where
+        it is undivided.
+
+        Args:
+            data_root: folder of the data sets.
+            download: fetch missing files, but for targets of which the test files alone are used.
+
+        Raises:
+            InputError: files that are missing or damaged.
+        """
+        fetch = download and "test_fraction" not in self.splits
+        target = open_source(
+            self.target.format(data_root=data_root), data_root=data_root, download=fetch
         )
-        source = parts.train
-        if self.base:
-            source = load_splits(self.base, data_root=data_root).train
-        return parts, choose_base(source, self.examples)
+        parts = split_source(target, **self.splits)
+        if not self.base:
+            return parts, choose_base(parts.train, self.examples)
+        source = open_source(
+            self.base.format(data_root=data_root), data_root=data_root, download=download
+        )
+        if self.fit:
+            source = source.fitted(parts.train.shape, self.fit)
+        whole = source.load("all") if "all" in source.splits() else split_source(source).train
+        base = choose_base(whole, self.examples)
+        return parts, fit_images(base, parts.train.shape, how=self.fit) if self.fit else base
 
 
 ONLINE = {"online-ridge": "online-ridge", "second-order": "second-order"}
-LENET = {
-    **ONLINE,
+FROM_SCRATCH = {
     "teacher": TEACHER,
     "teacher, scores": f"{TEACHER},reading=scores",
     "alternating": OURS,
 }
-CONV = {
-    "teacher": TEACHER,
-    "teacher, scores": f"{TEACHER},reading=scores",
-    "alternating": OURS,
+ALL = {**ONLINE, **FROM_SCRATCH}
+FROM_LETTERS: dict[str, Any] = {"base": "emnist-letters", "methods": ALL}
+KMNIST: dict[str, Any] = {
+    "target": "kmnist",
+    "splits": {"test_fraction": 0.2},
+    "missing": "KMNIST's test files without its training files: t10k-* in DATA_ROOT/KMNIST/raw",
 }
-FROM_LETTERS: dict[str, Any] = {"base": "emnist-letters", "methods": LENET}
-KMNIST: dict[str, Any] = {"target": "kmnist", "splits": {"test_fraction": 0.2}}
 # A lossy copy, whose numbers stand beside their own baselines alone.
 CIFAR: dict[str, Any] = {
     "target": "folder:{data_root}/cifar10-jpeg.tar.gz",
@@ -77,22 +105,37 @@ CONVNET = "convnet:width=128,depth=3"
 CELLS: dict[str, Cell] = {
     "mnist-lenet-100": Cell(
         "mnist",
-        methods={**LENET, "images": "images", "images-labels": "images-labels"},
+        methods={**ALL, "images": "images", "images-labels": "images-labels"},
         transfer=("mlp", "convnet:width=64,depth=3", "alexnet", "resnet18:width=16"),
     ),
-    "mnist-lenet-10": Cell("mnist", examples=10, methods=LENET),
-    "mnist-lenet-500": Cell("mnist", examples=500, methods=LENET),
-    "mnist-convnet-100": Cell("mnist", student=CONVNET, methods=CONV),
-    "kmnist-lenet-100": Cell(**KMNIST, methods=LENET),
-    "cifar10-jpeg-alexnet-100": Cell(**CIFAR, student="alexnet", methods={**ONLINE, **CONV}),
-    "cifar10-jpeg-convnet-100": Cell(**CIFAR, student=CONVNET, zca=True, methods=CONV),
+    "mnist-lenet-10": Cell("mnist", examples=10, methods=ALL),
+    "mnist-lenet-500": Cell("mnist", examples=500, methods=ALL),
+    "mnist-convnet-100": Cell("mnist", student=CONVNET, methods=FROM_SCRATCH),
+    "kmnist-lenet-100": Cell(**KMNIST, methods=ALL),
+    "cifar10-jpeg-alexnet-100": Cell(**CIFAR, student="alexnet", methods=ALL),
+    "cifar10-jpeg-convnet-100": Cell(**CIFAR, student=CONVNET, zca=True, methods=FROM_SCRATCH),
     "letters-mnist-100": Cell("mnist", **FROM_LETTERS),
     "letters-kmnist-100": Cell(**KMNIST, **FROM_LETTERS),
-    "letters-k49-100": Cell("k49", **FROM_LETTERS, missing="Kuzushiji-49"),
+    "letters-k49-100": Cell(
+        "k49",
+        **FROM_LETTERS,
+        missing="Kuzushiji-49: k49-*.npz in DATA_ROOT/K49, from http://codh.rois.ac.jp/kmnist/",
+    ),
     "cub-cifar10-100": Cell(
-        **CIFAR, base="cub", student="alexnet", methods=CONV, missing="CUB-200-2011"
+        **CIFAR,
+        base="folder:{data_root}/CUB_200_2011/images",
+        fit="resize",
+        student="alexnet",
+        methods=FROM_SCRATCH,
+        missing="CUB-200-2011: CUB_200_2011/images in DATA_ROOT, unpacked from the archive at "
+        "https://www.vision.caltech.edu/datasets/cub_200_2011/",
     ),
     "cifar100-alexnet-100": Cell(
-        "cifar100", student="alexnet", methods=CONV, seeds=10, missing="CIFAR-100"
+        "cifar100",
+        student="alexnet",
+        methods=FROM_SCRATCH,
+        seeds=10,
+        missing="CIFAR-100: --download, or cifar-100-python.tar.gz in DATA_ROOT, from "
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
     ),
 }

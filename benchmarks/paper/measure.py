@@ -30,9 +30,10 @@ def measure(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield `(method, record)`; what fails is a record that says why."""
     try:
-        parts, base = cell.load(options.data_root)
+        parts, base = cell.load(options.data_root, download=options.download)
     except CvxDistillError as error:
         reason = f"not run: needs {cell.missing}" if cell.missing else str(error)
+        say(name, error)
         yield "problem", {"reason": reason}
         return
     train = parts.train

@@ -68,6 +68,8 @@ class BaseExamples:
         other = open_source(self.source, **options)
         if _same_source(other, open_source(data.target, **options)):
             return parts.train
+        if self.fit is not None:
+            other = other.fitted(parts.train.shape, self.fit)
         # All of another data set but an official test part: nothing in it is tested on.
         return other.load("train" if "train" in other.splits() else "all")
 

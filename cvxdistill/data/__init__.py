@@ -14,6 +14,7 @@ from cvxdistill.data.digits import Digits
 from cvxdistill.data.fit import FITS, fit_images
 from cvxdistill.data.folder import ImageFolder
 from cvxdistill.data.idx import EmnistLetters, FashionMnist, Kmnist, Mnist
+from cvxdistill.data.k49 import Kuzushiji49
 from cvxdistill.data.omniglot import Omniglot, OmniglotAlphabets
 from cvxdistill.data.splits import Splits, split_source
 from cvxdistill.errors import InputError
@@ -40,6 +41,7 @@ DATASETS: dict[str, type[DataSource]] = {
     "emnist-letters": EmnistLetters,
     "fashion-mnist": FashionMnist,
     "folder": ImageFolder,
+    "k49": Kuzushiji49,
     "kmnist": Kmnist,
     "mnist": Mnist,
     "npy": NpyFolder,

@@ -118,6 +118,24 @@ def _pair(words: dict[str, dict[int, str]], split: str, place: Path | str) -> Ar
     return ArrayPair(tuple(examples[k] for k in shards), tuple(labels[k] for k in shards))
 
 
+@contextlib.contextmanager
+def open_npz(path: Path) -> Iterator[NpzFile]:
+    """Open an `npz` archive whose arrays are read inside the block; pickled objects are refused.
+
+    Args:
+        path: the archive, as `numpy.savez` or `numpy.savez_compressed` writes it.
+
+    Raises:
+        InputError: unreadable, no archive, or anything wrong with an array read inside the block.
+    """
+    with reading(path, expected="an npz archive"):
+        # numpy takes anything else for a pickle and advises to load it unsafely.
+        if not zipfile.is_zipfile(path):
+            raise ValueError("not a zip file")
+        with np.load(path, allow_pickle=False) as archive:
+            yield archive
+
+
 class ArraySource(DataSource):
     """Arrays found by name; see `pair_arrays`, and `layout.py` for what their shapes mean.
 
@@ -199,22 +217,12 @@ class NpzArchive(ArraySource):
     name = "npz"
 
     def _names(self) -> list[str]:
-        with self._open() as archive:
+        with open_npz(self._path()) as archive:
             return list(archive.files)
 
     def _arrays(self, names: list[str]) -> Mapping[str, NDArray[Any]]:
-        with self._open() as archive:
+        with open_npz(self._path()) as archive:
             return {name: archive[name] for name in names}
-
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[NpzFile]:
-        path = self._path()
-        with reading(path, expected="an npz archive"):
-            # numpy takes anything else for a pickle and advises to load it unsafely.
-            if not zipfile.is_zipfile(path):
-                raise ValueError("not a zip file")
-            with np.load(path, allow_pickle=False) as archive:
-                yield archive
 
     def _path(self) -> Path:
         return require_path(self, expected="an npz archive")

@@ -169,6 +169,22 @@ class DataSource(ABC):
             InputError: the files are not there.
         """
 
+    def fitted(
+        self,
+        shape: tuple[int, ...],  # noqa: ARG002
+        how: str,  # noqa: ARG002
+    ) -> "DataSource":
+        """Return the source to read base examples from that are then given to `fit_images`.
+
+        It is this one where all images have one size. Sources whose images may differ return one
+        that makes each fit as it is read.
+
+        Args:
+            shape: `(c, h, w)` of the target.
+            how: a key of `FITS`.
+        """
+        return self
+
     @abstractmethod
     def load(self, split: str) -> ImageSet:
         """Read one of `splits()` into memory.

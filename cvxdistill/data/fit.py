@@ -35,7 +35,7 @@ def fit_images(data: ImageSet, shape: tuple[int, ...], *, how: str = "resize") -
         >>> fit_images(grey, (3, 32, 32), how="pad").shape
         (3, 32, 32)
     """
-    convert = FITS[check_choice("how", how, FITS)]
+    check_choice("how", how, FITS)
     if len(data.shape) != 3 or len(shape) != 3:
         raise InputError(
             f"only images can be made to fit; got examples of shape {data.shape} (`{data.name}`) "
@@ -43,14 +43,29 @@ def fit_images(data: ImageSet, shape: tuple[int, ...], *, how: str = "resize") -
         )
     if data.shape == tuple(shape):
         return data
-    images = data.images
-    if data.shape[0] != shape[0]:
-        images = _channels(images, shape[0], data.name)
-    if images.shape[2:] != torch.Size(shape[1:]):
-        images = convert(images, shape[1], shape[2])
-    if data.images.dtype == torch.uint8:
-        images = images.round().clamp(0, 255).to(torch.uint8)
-    return dataclasses.replace(data, images=images.contiguous())
+    return dataclasses.replace(data, images=fit_pixels(data.images, shape, how, name=data.name))
+
+
+def fit_pixels(images: Tensor, shape: tuple[int, ...], how: str, *, name: str) -> Tensor:
+    """Return `(n, *shape)` from `(n, c, h, w)` images; see `fit_images` for shape and how.
+
+    Args:
+        images: uint8 or floating.
+        shape: `(c, h, w)` to be had.
+        how: a key of `FITS`.
+        name: what they are, for messages.
+
+    Raises:
+        InputError: channels other than 1 and 3 that differ.
+    """
+    fitted = images
+    if fitted.shape[1] != shape[0]:
+        fitted = _channels(fitted, shape[0], name)
+    if fitted.shape[2:] != torch.Size(shape[1:]):
+        fitted = FITS[how](fitted, shape[1], shape[2])
+    if images.dtype == torch.uint8:
+        fitted = fitted.round().clamp(0, 255).to(torch.uint8)
+    return fitted.contiguous()
 
 
 def _channels(images: Tensor, count: int, name: str) -> Tensor:

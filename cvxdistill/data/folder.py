@@ -1,15 +1,20 @@
 """Image folders, on disk or inside a tar: one folder a class, split or not."""
 
+import dataclasses
 import functools
 import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from cvxdistill.data.base import DataSource, ImageSet
 from cvxdistill.data.files import reading, require_path, require_split
+from cvxdistill.data.fit import fit_pixels
 from cvxdistill.data.images import SUFFIXES, decode_images
 from cvxdistill.errors import InputError
 
@@ -26,6 +31,7 @@ Layout = dict[str, dict[str, list[str]]]
 """Split to class to file names, each in order."""
 
 
+@dataclasses.dataclass(frozen=True)
 class ImageFolder(DataSource):
     """A tree of image files, `folder:PATH`: the layout of torchvision's `ImageFolder`.
 
@@ -35,8 +41,13 @@ class ImageFolder(DataSource):
     beside `train` alone it is the test split, as in ImageNet. One folder around all of it is
     stepped into. Classes are sorted by name and so are images within a class, class after class;
     that is the order which `indices` count. Hidden files and files that are no images are passed
-    over. Grey images stay grey where all are; all must have one size.
+    over. Grey images stay grey where all are; all must have one size, unless they are `fitted`.
+
+    Attributes:
+        fit: the shape `(c, h, w)` that each image is given as it is read, and how.
     """
+
+    fit: tuple[tuple[int, ...], str] | None = None
 
     name = "folder"
     needs_path = True
@@ -70,13 +81,30 @@ class ImageFolder(DataSource):
         counts = torch.tensor([len(group) for group in classes.values()])
         labels = torch.tensor([names.index(name) for name in classes])
         return ImageSet(
-            images=decode_images(self._read(path, files), len(files)),
+            images=self._decode(path, files),
             labels=labels.repeat_interleave(counts),
             class_names=names,
             name=f"{self.name}:{path.name}",
             split=split,
             source_split=split,
         )
+
+    def fitted(self, shape: tuple[int, ...], how: str) -> "ImageFolder":
+        """Return the folder with every image made to fit as it is read, whatever its size."""
+        return dataclasses.replace(self, fit=(shape, how)) if len(shape) == 3 else self
+
+    def _decode(self, path: Path, files: list[str]) -> Tensor:
+        content = self._read(path, files)
+        if self.fit is None:
+            return decode_images(content, len(files))
+        shape, how = self.fit
+
+        def fit(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            pixels = torch.tensor(image.reshape(*image.shape[:2], -1)).permute(2, 0, 1)[None]
+            fitted = fit_pixels(pixels, shape, how, name=str(path))[0].permute(1, 2, 0).numpy()
+            return fitted if fitted.shape[2] == 3 else fitted[:, :, 0]
+
+        return decode_images(content, len(files), fit=fit)
 
     @functools.cached_property
     def _members(self) -> dict[str, tarfile.TarInfo]:

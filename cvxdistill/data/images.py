@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -59,13 +59,19 @@ def decode_image(content: bytes, *, name: str) -> NDArray[np.uint8]:
         return np.asarray(opened.convert(mode))
 
 
-def decode_images(files: Iterable[tuple[int, str, bytes]], count: int) -> Tensor:
+def decode_images(
+    files: Iterable[tuple[int, str, bytes]],
+    count: int,
+    *,
+    fit: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
+) -> Tensor:
     """Decode image files, in threads, into one tensor.
 
     Args:
         files: position in the result, name for messages, and bytes of each file; read as it goes,
             so that a stream is never held as a whole.
         count: number of files.
+        fit: what is done to each image, `(h, w)` or `(h, w, 3)`, once it is decoded.
 
     Returns:
         `(count, 1, h, w)` uint8 if all are grey, `(count, 3, h, w)` otherwise, grey ones repeated.
@@ -75,14 +81,15 @@ def decode_images(files: Iterable[tuple[int, str, bytes]], count: int) -> Tensor
     """
     decoded: list[NDArray[np.uint8] | None] = [None] * count
     for position, image in _decode_in_order(files):
-        decoded[position] = image
+        decoded[position] = image if fit is None else fit(image)
     images = [image for image in decoded if image is not None]
     sizes = Counter(image.shape[:2] for image in images)
     if len(sizes) != 1:
         shown = ", ".join(f"{w} x {h} ({k:,} images)" for (h, w), k in sizes.most_common(3))
         raise InputError(
             f"all images must have one size; got {shown or 'no images'}"
-            f"{' and others' if len(sizes) > 3 else ''}. Resize them to one size first."
+            f"{' and others' if len(sizes) > 3 else ''}. Resize them to one size first, "
+            "or make base images fit (--base-fit resize)."
         )
     height, width = next(iter(sizes))
     channels = max(1 if image.ndim == 2 else 3 for image in images)

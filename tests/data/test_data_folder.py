@@ -6,7 +6,7 @@ import torch
 from data.writers import folder_files, png, random_images, write_tar, write_tree
 from PIL import Image
 
-from cvxdistill.data import load_splits, open_source
+from cvxdistill.data import fit_images, load_splits, open_source
 from cvxdistill.data.folder import arrange
 from cvxdistill.data.images import decode_image, decode_images
 from cvxdistill.errors import InputError
@@ -208,3 +208,24 @@ def test_real_cifar_jpeg_resembles_the_lossless_images(data_root):
         first = lossless.images[lossless.labels == label][0]
         error = (first.float() - images[5000 * label].float()).abs().mean()
         assert error < 15
+
+
+@pytest.mark.parametrize("how", ["resize", "pad"])
+def test_images_of_any_size_are_fitted_as_they_are_read(tmp_path, how):
+    files = {
+        "a/1.png": png(random_images(1, (9, 14, 3))[0]),
+        "a/2.png": png(random_images(1, (20, 11))[0]),
+        "b/1.png": png(random_images(1, (5, 6, 3))[0]),
+    }
+    write_tree(tmp_path / "birds", files)
+    source = open_source(f"folder:{tmp_path / 'birds'}")
+    with pytest.raises(InputError, match=r"must have one size.*--base-fit resize"):
+        source.load("all")
+    for shape in ((3, 8, 8), (1, 7, 8)):
+        data = source.fitted(shape, how).load("all")
+        assert data.shape == shape
+        assert data.labels.tolist() == [0, 0, 1]
+        for row, (name, content) in enumerate(files.items()):
+            write_tree(tmp_path / f"{shape[0]}-{row}", {name: content})
+            alone = open_source(f"folder:{tmp_path / f'{shape[0]}-{row}'}").load("all")
+            assert torch.equal(fit_images(alone, shape, how=how).images[0], data.images[row])

@@ -206,6 +206,21 @@ def write_omniglot(name: str) -> Callable[[Path], Written]:
     return write
 
 
+def write_k49(root: Path, *, place: str = "K49", names: bool = True) -> Written:
+    (root / place).mkdir(exist_ok=True)
+    truth, characters = {}, tuple(chr(0x3042 + k) for k in range(49))
+    for i, split in enumerate(("train", "test")):
+        images, labels = random_images((3 - i) * 49, (6, 5), i), cycle_labels((3 - i) * 49, 49)
+        np.savez_compressed(root / place / f"k49-{split}-imgs.npz", images)
+        np.savez_compressed(root / place / f"k49-{split}-labels.npz", labels.astype(np.uint8))
+        truth[split] = (images[:, None], labels)
+    if names:
+        rows = [f"{k},U+{ord(c):04X},{c}" for k, c in enumerate(characters)]
+        text = "\n".join(["index,codepoint,char", *rows]) + "\n"
+        (root / place / "k49_classmap.csv").write_text(text, encoding="utf-8")
+    return Written("k49", root, truth, characters if names else tuple(map(str, range(49))))
+
+
 def write_npy(root: Path) -> Written:
     (root / "arrays").mkdir()
     truth = {}
@@ -232,6 +247,7 @@ WRITERS: dict[str, Callable[[Path], Written]] = {
     "emnist-letters": write_idx("emnist-letters"),
     "fashion-mnist": write_idx("fashion-mnist"),
     "folder": write_folder,
+    "k49": write_k49,
     "kmnist": write_idx("kmnist"),
     "mnist": write_idx("mnist"),
     "npy": write_npy,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from artifact.makers import make_images
+from data.writers import png, random_images, write_tree
 from methods.test_methods_contract import SPECS
 
 from cvxdistill.artifact import Distilled
@@ -122,6 +123,17 @@ def test_the_command_line_makes_the_base_fit_and_records_it(specs, tmp_path, cap
     assert torch.equal(made.examples[:, :, 2:10, 2:10], small.images[made.base.indices])
     assert made.provenance["base"] == {"source": source, "choose": "balanced", "fit": "pad"}
     assert main(["evaluate", "run", "--students", "none", "--seeds", "1"]) == 0
+
+
+def test_a_base_of_image_files_of_many_sizes_is_made_to_fit(specs, tmp_path, capsys):
+    files = {f"{k % 2}/{k}.png": png(random_images(1, (9 + k, 20 - k, 3), k)[0]) for k in range(6)}
+    write_tree(tmp_path / "birds", files)
+    words = ("--target", specs[1], "--base", "folder:birds", "--test-fraction", 0.3, "--out", "run")
+    assert "--base-fit resize" in run(capsys, *words, "--examples", 4, code=2)
+    run(capsys, *words, "--examples", 4, "--base-fit", "resize")
+    made = Distilled.load("run")
+    assert made.examples.shape == (4, 1, 12, 12)
+    assert made.provenance["base"]["source"] == "folder:birds"
 
 
 @pytest.mark.parametrize(
