@@ -14,9 +14,9 @@ from cvxdistill.data import (
 )
 
 # As large as two processor cores allow in minutes. Temperatures, numbers of steps and which round's
-# labels are kept are chosen on validation in each cell, with equally many students for all.
-OURS = "alternating:teachers=4,teacher_steps=600,students=4,student_steps=400,rounds=8"
-TEACHER = "teacher:teachers=4,steps=600,students=4,student_steps=400"
+# labels are kept are chosen on validation in each cell.
+OURS = "alternating:teachers=3,teacher_steps=400,students=4,student_steps=400,rounds=6"
+TEACHER = "teacher:teachers=3,steps=400,students=2,student_steps=400"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,7 +52,7 @@ class OnlineRidge(OnlineLabels):
         rate: share of the local head in the global one, in (0, 1].
         scale_lr: of Adam on the scale.
 
-    The rest are those of [OnlineLabels][cvxdistill.methods.bohdal2020_common.OnlineLabels].
+    The rest are those of `OnlineLabels` (`bohdal2020_common.py`).
 
     Raises:
         InputError: an unknown `init`, or numbers out of range.

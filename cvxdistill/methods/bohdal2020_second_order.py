@@ -59,7 +59,7 @@ class SecondOrder(OnlineLabels):
         inner_lr: their size `r`.
         models: networks trained side by side; the label gradient is the mean of theirs.
 
-    The rest are those of [OnlineLabels][cvxdistill.methods.bohdal2020_common.OnlineLabels].
+    The rest are those of `OnlineLabels` (`bohdal2020_common.py`).
 
     Raises:
         InputError: an unknown `init`, or numbers out of range.
