@@ -10,7 +10,6 @@ from cvxdistill.cli.judge import Judge, parse_student
 from cvxdistill.distill import EXTRACTOR, POOL, distill
 from cvxdistill.features import Preprocessing, StatisticsCache, parse_network
 from cvxdistill.methods import parse_method
-from cvxdistill.report import draw_sheet
 
 
 def distill_command(
@@ -88,8 +87,7 @@ def distill_command(
             cache=cache,
             journal=journal,
         )
-        distilled.save(folder)
-        draw_sheet(distilled, folder / "labels.png")
+        parts_of.store(distilled, folder, journal)
         rows = judge.rows(distilled, parts, progress, cache)
     common.publish(folder, "result.json", distilled, rows, as_json=as_json)
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from cvxdistill.artifact import Distilled
 from cvxdistill.checks import check_choice, check_positive
 from cvxdistill.cli.common import DataRequest
 from cvxdistill.data import (
@@ -32,6 +33,7 @@ from cvxdistill.heads import Head, parse_head
 from cvxdistill.manifest import check_replaceable
 from cvxdistill.methods import Journal
 from cvxdistill.progress import Progress
+from cvxdistill.report import draw_sheet
 from cvxdistill.seeding import derive_seed
 
 
@@ -166,3 +168,10 @@ def kept(journal: Journal) -> Iterator[None]:
         if journal.path is not None and journal.path.exists():
             sys.stderr.write(f"`{journal.path}` is kept; go on from there by `--resume`.\n")
         raise
+
+
+def store(distilled: Distilled, folder: Path, journal: Journal) -> None:
+    """Save the artefact with its sheet; the checkpoint goes once the artefact is there."""
+    distilled.save(folder)
+    journal.close()
+    draw_sheet(distilled, folder / "labels.png")

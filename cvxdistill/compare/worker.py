@@ -90,6 +90,7 @@ def work(
     }
     made = dataclasses.replace(made, provenance={**made.provenance, RECORD: record})
     made.save(job.folder)
+    journal.close()
 
 
 def warm_up(problem: SharedProblem) -> None:

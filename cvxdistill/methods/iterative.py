@@ -74,8 +74,11 @@ class IterativeMethod(Method):
             task.progress(self.name, done, total)
             if done < total:
                 journal.after_step(done, fingerprint, learner.state, learner.result)
+        # Choices on validation may take as long as the steps: an interruption from here on, until
+        # whoever gave the journal closes it, loses no step.
+        if journal.path is not None:
+            journal.save(done, fingerprint, learner.state())
         result = learner.result()
-        journal.close()
         if done < total:
             return dataclasses.replace(result, status=Status.STOPPED_EARLY)
         return result

@@ -151,7 +151,10 @@ class Journal:
         self._saved = self.seconds
 
     def close(self) -> None:
-        """Delete the checkpoint: the run is complete."""
+        """Delete the checkpoint: what the run made is safe elsewhere.
+
+        Methods leave it to whoever gave them the journal, who closes it once the artefact is saved.
+        """
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 

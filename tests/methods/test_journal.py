@@ -148,4 +148,16 @@ def test_a_resumed_run_goes_on_with_the_clock_and_the_marks(clock, tmp_path):
     # The first mark was passed before the checkpoint, and does not come again.
     assert seen == [(2.0, 2), (7.0, 7)]
     assert made.provenance["seconds"] == STEPS
-    assert not path.exists()
+
+
+def test_the_end_of_a_run_is_kept_until_its_journal_is_closed(clock, tmp_path):
+    """Whoever saves the artefact closes: an interruption before that loses no step."""
+    journal = Journal(tmp_path / "checkpoint", every=1e9)
+    made = tick(clock, journal)
+    assert journal.path.exists()
+    before = clock[0]
+    again = tick(clock, Journal(journal.path, resume=True))
+    assert torch.equal(again.labels, made.labels)
+    assert clock[0] == before  # no step was taken again
+    journal.close()
+    assert not journal.path.exists()
