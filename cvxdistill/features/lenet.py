@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import nn
 
 from cvxdistill.features.base import Network, feature_count
+from cvxdistill.features.patches import ImageConv2d
 from cvxdistill.features.pooling import HalvingMaxPool
 from cvxdistill.features.shapes import check_image_shape
 
@@ -41,13 +42,15 @@ class LeNet(Network):
         """
         channels, height, width = check_image_shape(self.name, input_shape)
         padding = 2 if min(height, width) < _PADDED_BELOW else 0
+        # ReLU and pooling change places without a change of values or gradients, and ReLU then has
+        # a quarter to do.
         maps = nn.Sequential(
-            nn.Conv2d(channels, 6, 5, padding=2),
-            nn.ReLU(inplace=True),
+            ImageConv2d(channels, 6, 5, padding=2),
             HalvingMaxPool(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(6, 16, 5, padding=padding),
-            nn.ReLU(inplace=True),
             HalvingMaxPool(),
+            nn.ReLU(inplace=True),
             nn.Flatten(),
         )
         return nn.Sequential(
