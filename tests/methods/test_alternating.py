@@ -128,7 +128,7 @@ def test_its_labels_beat_the_teachers_on_digits():
     data = load_splits("digits")
     task = task_on(data.train, m=20, student=MLP(width=64), validation=data.validation)
     method = parse_method(
-        "alternating:teachers=2,teacher_steps=120,rounds=3,students=3,student_steps=150,examples=400"
+        "alternating:teachers=2,teacher_steps=100,rounds=2,students=2,student_steps=120,examples=300"
     )
     learner = method.learner(task)
     scores = []
