@@ -47,15 +47,17 @@ def section(name: str, found: Mapping[str, Any]) -> list[str]:
         command = f"`python -m benchmarks.paper --data-root PATH --cells {name}`"
         return [*lines, f"{why[0].upper()}{why[1:]}. The command is {command}."]
     lines += [
-        "| labels | test accuracy, % | students | steps | validation | seconds | passes | bits |",
-        "|---|---|---|---|---|---|---|---|",
+        "| labels | test accuracy, % | steps | validation | seconds | passes | bits |",
+        "|---|---|---|---|---|---|---|",
     ]
     for key in sorted(found, key=lambda key: (rank(key), key)):
         if key != "problem":
             lines.append(table_row(key, found[key]))
     devices = sorted({str(record["environment"]["device"]) for record in with_rows(found)})
     notes = [f"{key}: `{record['spec']}`" for key, record in found.items() if "spec" in record]
-    lines += ["", *wrapped(f"Measured on {', '.join(devices)}. " + "; ".join(notes) + ".")]
+    students = sorted({len(main_row(record)["values"]) for record in with_rows(found)})
+    text = f"{' or '.join(map(str, students))} students a number; {', '.join(devices)}. "
+    lines += ["", *wrapped(text + "; ".join(notes) + ".")]
     return lines + matrix(found)
 
 
@@ -73,21 +75,29 @@ def table_row(key: str, record: Mapping[str, Any]) -> str:
     """Return one line: a method, its accuracy, and what it cost."""
     name = NAMES.get(key, key)
     if "rows" not in record:
-        return f"| {name} | failed: {record['reason']} | | | | | | |"
+        return f"| {name} | failed: {record['reason']} | | | | | |"
     row = main_row(record)
     known = record.get("stats", {}).get("validation_accuracy")
     early = "*" if record.get("status") == "stopped_early" else ""
     cells = [
         f"{name}{early}",
         percent(row),
-        str(len(row["values"])),
         str(row["steps"]),
         f"{100 * known:.1f}" if known else "",
-        f"{record['seconds']:.0f}" if "seconds" in record else "",
+        seconds_of(record),
         f"{record['target_passes']:.0f}" if "target_passes" in record else "",
         f"{record['bits']:,}" if "bits" in record else "",
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def seconds_of(record: Mapping[str, Any]) -> str:
+    """Return the seconds to the labels, and on which GPU if on one."""
+    if "seconds" not in record:
+        return ""
+    device = str(record["environment"]["device"])
+    where = f" ({device.removeprefix('NVIDIA ')})" if device.startswith("NVIDIA") else ""
+    return f"{record['seconds']:.0f}{where}"
 
 
 def main_row(record: Mapping[str, Any]) -> Mapping[str, Any]:
