@@ -64,6 +64,17 @@ def test_networks_count_alike_however_many_examples_they_have():
     assert torch.allclose(once, solve_displacement(*twice, weight=0.1), atol=1e-4)
 
 
+def test_networks_of_one_size_are_solved_at_once():
+    offsets, transfers, classes = problem()
+    equal = [[part[:30] for part in parts] for parts in (offsets, transfers, classes)]
+    move = solve_displacement(*equal, weight=0.1)
+    zero = move.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(objective(zero, *equal, 0.1), zero)
+    start = torch.zeros_like(move, requires_grad=True)
+    (first,) = torch.autograd.grad(objective(start, *equal, 0.1), start)
+    assert float(slope.norm()) <= 1.1e-3 * float(first.norm())
+
+
 def test_what_all_classes_share_is_left_alone():
     offsets, transfers, classes = problem()
     move = solve_displacement(offsets, transfers, classes, weight=0.1)
