@@ -47,7 +47,7 @@ class Cell:
     methods: Mapping[str, str] = dataclasses.field(default_factory=dict)
     seeds: int = 20
     zca: bool = False
-    checkpoints: tuple[int, ...] = (50, 150, 400)
+    checkpoints: tuple[int, ...] = (50, 100, 200)
     splits: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     transfer: tuple[str, ...] = ()
     missing: str = ""
