@@ -85,7 +85,7 @@ def table_row(key: str, record: Mapping[str, Any]) -> str:
         str(row["steps"]),
         f"{100 * known:.1f}" if known else "",
         seconds_of(record),
-        f"{record['target_passes']:.0f}" if "target_passes" in record else "",
+        f"{record['target_passes']:.1f}" if "target_passes" in record else "",
         f"{record['bits']:,}" if "bits" in record else "",
     ]
     return "| " + " | ".join(cells) + " |"
