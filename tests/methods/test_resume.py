@@ -56,7 +56,8 @@ def test_resumed_after_any_step_it_ends_with_the_same_bits(spec, tmp_path):
             run(spec, after=after, path=path, every=0.0)
         assert path.exists()
         assert_same(run(spec, path=path, every=1e9, resume=True), expected)
-        assert not path.exists()
+        # The end of the run lies there until whoever gave the journal closes it.
+        path.unlink()
     assert total >= 2, "a method that takes one step has nothing to resume: give it more in SPECS"
 
 
@@ -99,7 +100,6 @@ def test_a_truncated_checkpoint_is_refused(kept, tmp_path):
 def test_resuming_where_nothing_was_interrupted_is_a_run(tmp_path):
     path = tmp_path / "checkpoint"
     assert_same(run(ITERATIVE[0], path=path, resume=True), run(ITERATIVE[0]))
-    assert not path.exists()
 
 
 def test_checkpoints_come_as_often_as_was_asked(tmp_path, monkeypatch):
@@ -108,7 +108,9 @@ def test_checkpoints_come_as_often_as_was_asked(tmp_path, monkeypatch):
     monkeypatch.setattr(
         Journal, "save", lambda self, step, *rest: (saved.append(step), kept(self, step, *rest))
     )
-    run(ITERATIVE[0], path=tmp_path / "checkpoint", every=1e9)
-    assert saved == []
-    run(ITERATIVE[0], path=tmp_path / "checkpoint", every=0.0)
-    assert saved == list(range(1, parse_method(ITERATIVE[0]).learner(task_on(make_images())).total))
+    total = parse_method(ITERATIVE[0]).learner(task_on(make_images())).total
+    run(ITERATIVE[0], path=tmp_path / "rarely", every=1e9)
+    assert saved == [total]  # the end alone
+    saved.clear()
+    run(ITERATIVE[0], path=tmp_path / "often", every=0.0)
+    assert saved == list(range(1, total + 1))
