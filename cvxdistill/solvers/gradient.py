@@ -43,6 +43,7 @@ class GradientSolver(LabelSolver):
         Kingma and Ba 2015, "Adam", https://arxiv.org/abs/1412.6980
 
     Example:
+        >>> import torch
         >>> from cvxdistill.solvers import solve_labels
         >>> g = torch.Generator().manual_seed(0)
         >>> features = torch.randn(50, 3, generator=g, dtype=torch.float64)

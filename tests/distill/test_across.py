@@ -192,7 +192,11 @@ def test_one_archive_under_two_names_keeps_the_test_part_out(tmp_path, capsys, m
 
 @pytest.mark.parametrize(
     ("source", "target", "least"),
-    [("emnist-letters", "mnist", 0.75), ("omniglot", "mnist", 0.75), ("mnist", "omniglot", 0.1)],
+    [
+        pytest.param("emnist-letters", "mnist", 0.75, marks=pytest.mark.slow),
+        pytest.param("omniglot", "mnist", 0.75, marks=pytest.mark.slow),
+        ("mnist", "omniglot", 0.1),
+    ],
 )
 def test_exact_labels_across_real_data(data_root, source, target, least, tmp_path, capsys):
     words = ("--base", source, "--target", target, "--data-root", data_root, "--limit", 1000)
