@@ -1,8 +1,9 @@
 """Closed-form label distillation: synthetic soft labels for a few real examples."""
 
 from cvxdistill.artifact import Distilled
+from cvxdistill.choose import choose_base
 from cvxdistill.compare import Comparison, SharedProblem, Yardstick, compare
-from cvxdistill.data import DATASETS, ImageSet, Splits, choose_base, fit_images, load_splits
+from cvxdistill.data import DATASETS, ImageSet, Splits, fit_images, load_splits
 from cvxdistill.distill import distill
 from cvxdistill.errors import CvxDistillError, IncompatibleError, InputError, SolveError
 from cvxdistill.evaluate import EvalRow, evaluate

@@ -77,7 +77,8 @@ def distill(
         IncompatibleError: no solver for this head.
 
     Example:
-        >>> from cvxdistill.data import choose_base, load_splits
+        >>> from cvxdistill.choose import choose_base
+        >>> from cvxdistill.data import load_splits
         >>> data = load_splits("digits")
         >>> base = choose_base(data.train, 20)
         >>> distilled = distill(base, data.train, extractors="convnet:width=8", pool=2)

@@ -28,6 +28,7 @@ LAYERS = (
     ("data",),
     ("statistics",),
     ("features", "heads", "labels"),
+    ("choose",),
     ("students",),
     ("certificate",),
     ("problem",),

@@ -31,7 +31,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cvxdistill.data import choose_base, load_splits
+from cvxdistill.choose import choose_base
+from cvxdistill.data import load_splits
 from cvxdistill.features import LeNet, Preprocessing
 from cvxdistill.heads import RidgeHead
 from cvxdistill.methods import DistillTask, OnlineRidge, SecondOrder

@@ -4,14 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from cvxdistill.data import (
-    ImageSet,
-    Splits,
-    choose_base,
-    fit_images,
-    open_source,
-    split_source,
-)
+from cvxdistill.choose import choose_base
+from cvxdistill.data import ImageSet, Splits, fit_images, open_source, split_source
 
 # As large as two processor cores allow in minutes. Temperatures, numbers of steps and which round's
 # labels are kept are chosen on validation in each cell.

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvxdistill.data import ImageSet, Splits, choose_base, load_splits
+from cvxdistill.choose import choose_base
+from cvxdistill.data import ImageSet, Splits, load_splits
 from cvxdistill.features import ConvNet, Extractor, Preprocessing, draw_pool, embed
 
 # Of each data set: where it is, and whether pixels are whitened.

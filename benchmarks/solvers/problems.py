@@ -5,7 +5,8 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from cvxdistill.data import choose_base, load_splits
+from cvxdistill.choose import choose_base
+from cvxdistill.data import load_splits
 from cvxdistill.features import ConvNet, Preprocessing, draw_pool, embed
 
 BASE, CLASSES = 100, 10

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cvxdistill.artifact import Distilled
+from cvxdistill.choose import CHOOSERS
 from cvxdistill.cli import options as opt
-from cvxdistill.data import CHOOSERS, DATASETS
+from cvxdistill.data import DATASETS
 from cvxdistill.features import FEATURES
 from cvxdistill.heads import HEADS
 from cvxdistill.labels import CONSTRAINTS, LOSSES

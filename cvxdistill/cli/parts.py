@@ -11,16 +11,9 @@ import torch
 
 from cvxdistill.artifact import Distilled
 from cvxdistill.checks import check_choice, check_positive
+from cvxdistill.choose import choose_base
 from cvxdistill.cli.common import DataRequest
-from cvxdistill.data import (
-    FITS,
-    DataSource,
-    ImageSet,
-    Splits,
-    choose_base,
-    fit_images,
-    open_source,
-)
+from cvxdistill.data import FITS, DataSource, ImageSet, Splits, fit_images, open_source
 from cvxdistill.errors import InputError
 from cvxdistill.features import (
     Extractor,

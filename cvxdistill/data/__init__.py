@@ -1,4 +1,4 @@
-"""Data sets: where images and labels come from, how they are divided, and the base examples.
+"""Data sets: where images and labels come from, and how they are divided.
 
 To add one: a subclass of `DataSource` in a file of its own and a line in `DATASETS`.
 """
@@ -8,7 +8,6 @@ from pathlib import Path
 
 from cvxdistill.data.arrays import NpyFolder, NpzArchive
 from cvxdistill.data.base import DataSource, ImageSet, content_hashes
-from cvxdistill.data.choose import CHOOSERS, choose_base
 from cvxdistill.data.cifar import Cifar10, Cifar100
 from cvxdistill.data.digits import Digits
 from cvxdistill.data.fit import FITS, fit_images
@@ -20,13 +19,11 @@ from cvxdistill.data.splits import Splits, split_source
 from cvxdistill.errors import InputError
 
 __all__ = [
-    "CHOOSERS",
     "DATASETS",
     "FITS",
     "DataSource",
     "ImageSet",
     "Splits",
-    "choose_base",
     "content_hashes",
     "fit_images",
     "load_splits",

@@ -72,7 +72,8 @@ def evaluate_students(
             unknown label set, optimiser, network or factor.
 
     Example:
-        >>> from cvxdistill.data import choose_base, load_splits
+        >>> from cvxdistill.choose import choose_base
+        >>> from cvxdistill.data import load_splits
         >>> from cvxdistill.labels import one_hot
         >>> data = load_splits("digits")
         >>> base = choose_base(data.train, 10)

@@ -65,7 +65,8 @@ class SecondOrder(OnlineLabels):
         InputError: an unknown `init`, or numbers out of range.
 
     Example:
-        >>> from cvxdistill.data import choose_base, load_splits
+        >>> from cvxdistill.choose import choose_base
+        >>> from cvxdistill.data import load_splits
         >>> from cvxdistill.distill import distill
         >>> data = load_splits("digits")
         >>> method = SecondOrder(steps=2, validate_every=2)

@@ -5,7 +5,8 @@ import torch
 from cases import draw
 
 from cvxdistill.artifact import Distilled
-from cvxdistill.data import ImageSet, choose_base
+from cvxdistill.choose import choose_base
+from cvxdistill.data import ImageSet
 from cvxdistill.distill import distill
 
 CLASSES = ("a", "b", "c")

@@ -21,7 +21,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from cvxdistill.artifact import Distilled
-from cvxdistill.data import ImageSet, choose_base
+from cvxdistill.choose import choose_base
+from cvxdistill.data import ImageSet
 from cvxdistill.errors import InputError
 from cvxdistill.features import (
     Preprocessing,

@@ -2,8 +2,9 @@
 
 from functools import cache
 
+from cvxdistill.choose import choose_base
 from cvxdistill.compare import Comparison, SharedProblem, Yardstick, compare
-from cvxdistill.data import Splits, choose_base, load_splits
+from cvxdistill.data import Splits, load_splits
 from cvxdistill.students import Recipe
 
 NETWORK = "mlp:width=8"

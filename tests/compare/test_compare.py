@@ -11,11 +11,11 @@ from compare.misbehaving import Faulty, Greedy, Hanging
 from compare.problems import NETWORK, digits, problem, run, yardstick
 
 from cvxdistill.artifact import Distilled
+from cvxdistill.choose import choose_base
 from cvxdistill.compare import Comparison, isolate, read_trace, worker
 from cvxdistill.compare import run as course
 from cvxdistill.compare.plan import folder_name
 from cvxdistill.compare.trace import Trace
-from cvxdistill.data import choose_base
 from cvxdistill.errors import InputError
 from cvxdistill.evaluate import evaluate
 from cvxdistill.methods import METHODS, Journal, MethodResult, Smoothed

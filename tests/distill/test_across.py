@@ -11,8 +11,9 @@ from data.writers import png, random_images, write_tree
 from methods.test_methods_contract import SPECS
 
 from cvxdistill.artifact import Distilled
+from cvxdistill.choose import choose_base
 from cvxdistill.cli import main
-from cvxdistill.data import choose_base, fit_images, load_splits
+from cvxdistill.data import fit_images, load_splits
 from cvxdistill.distill import distill
 from cvxdistill.errors import InputError
 from cvxdistill.evaluate import evaluate

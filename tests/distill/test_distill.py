@@ -9,7 +9,8 @@ from artifact.makers import NETWORK, listing, make_distilled, make_features, mak
 from truths import relative_error
 
 import cvxdistill as cvd
-from cvxdistill.data import ImageSet, Splits, choose_base, load_splits
+from cvxdistill.choose import choose_base
+from cvxdistill.data import ImageSet, Splits, load_splits
 from cvxdistill.errors import InputError
 from cvxdistill.features import Preprocessing, draw_pool, embed, parse_network, train_extractor
 from cvxdistill.labels import one_hot

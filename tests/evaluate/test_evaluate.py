@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cvxdistill.artifact import Distilled
-from cvxdistill.data import ImageSet, choose_base
+from cvxdistill.choose import choose_base
+from cvxdistill.data import ImageSet
 from cvxdistill.errors import InputError
 from cvxdistill.evaluate import (
     METRICS,

@@ -2,7 +2,7 @@
 
 from artifact.makers import make_images
 
-from cvxdistill.data import choose_base
+from cvxdistill.choose import choose_base
 from cvxdistill.features import MLP, Preprocessing
 from cvxdistill.heads import RidgeHead
 from cvxdistill.methods import DistillTask, IterativeMethod, MethodResult

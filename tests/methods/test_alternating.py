@@ -6,7 +6,8 @@ import pytest
 import torch
 from artifact.makers import make_images
 
-from cvxdistill.data import choose_base, load_splits
+from cvxdistill.choose import choose_base
+from cvxdistill.data import load_splits
 from cvxdistill.errors import InputError
 from cvxdistill.features import MLP, Preprocessing
 from cvxdistill.heads import RidgeHead

@@ -11,7 +11,8 @@ from cases import draw, draw_labels
 from torch.nn import functional as F
 from truths import relative_error
 
-from cvxdistill.data import choose_base, load_splits
+from cvxdistill.choose import choose_base
+from cvxdistill.data import load_splits
 from cvxdistill.errors import InputError
 from cvxdistill.features import Preprocessing, parse_network
 from cvxdistill.heads import RidgeHead

@@ -6,7 +6,7 @@ from artifact.makers import make_features, make_images
 from truths import relative_error
 
 from cvxdistill.artifact import Distilled
-from cvxdistill.data import choose_base
+from cvxdistill.choose import choose_base
 from cvxdistill.distill import distill
 from cvxdistill.errors import IncompatibleError, InputError
 from cvxdistill.features import Preprocessing, draw_pool, embed, parse_network

@@ -11,7 +11,8 @@ from methods.tasks import interrupted, student_task
 from torch.func import functional_call
 from truths import relative_error
 
-from cvxdistill.data import choose_base, load_splits
+from cvxdistill.choose import choose_base
+from cvxdistill.data import load_splits
 from cvxdistill.distill import distill
 from cvxdistill.features import MLP, Preprocessing, parse_network
 from cvxdistill.labels import one_hot

@@ -8,7 +8,7 @@ import pytest
 import torch
 from artifact.makers import make_images
 
-from cvxdistill.data import choose_base
+from cvxdistill.choose import choose_base
 from cvxdistill.distill import distill
 from cvxdistill.methods import DistillTask, IterativeMethod, Journal, Learner, MethodResult
 from cvxdistill.problem import Status

@@ -8,7 +8,7 @@ from artifact.makers import make_features, make_images
 from cases import CLOSED_FORM
 from truths import relative_error
 
-from cvxdistill.data import choose_base
+from cvxdistill.choose import choose_base
 from cvxdistill.errors import IncompatibleError, InputError
 from cvxdistill.features import Pixels, Preprocessing, draw_pool, embed, parse_network
 from cvxdistill.heads import LogisticHead, RidgeHead

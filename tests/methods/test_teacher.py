@@ -8,7 +8,8 @@ import torch
 from artifact.makers import make_images
 from methods.tasks import interrupted, student_task
 
-from cvxdistill.data import choose_base, load_splits
+from cvxdistill.choose import choose_base
+from cvxdistill.data import load_splits
 from cvxdistill.features import MLP, Preprocessing
 from cvxdistill.labels import one_hot
 from cvxdistill.methods import Journal, parse_method, qin2024_teacher

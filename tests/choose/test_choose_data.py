@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvxdistill.data import CHOOSERS, ImageSet, choose_base
+from cvxdistill.choose import CHOOSERS, choose_base
+from cvxdistill.data import ImageSet
 from cvxdistill.errors import InputError
 
 
