@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever left behind."""
+"""Files: found, read with one clear message when that fails, and never left half-written."""
 
 import os
 import shutil
@@ -75,6 +75,55 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def find_path(text: str, root: Path | None) -> Path | None:
+    """Return the existing path that a user's `text` names, or `None`.
+
+    Args:
+        text: a path; relative ones count from the working folder, and where nothing is there,
+            from `root`.
+        root: folder with data sets, or `None`.
+    """
+    if not text:
+        return None
+    path = Path(text).expanduser()
+    candidates = [path] if root is None else [path, root / path]
+    return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+@contextmanager
+def reading(path: Path | str, *, expected: str) -> Iterator[None]:
+    """Turn whatever goes wrong while `path` is read into one `InputError` that names it.
+
+    File parsers raise many kinds of exceptions on damaged bytes; for the caller they mean one
+    thing. An `InputError` raised inside passes unchanged.
+
+    Args:
+        path: the file, for the message.
+        expected: what the file should have been, such as `an npz archive`.
+
+    Raises:
+        InputError: anything went wrong.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path} cannot be read as {expected}: {one_line(error)}. Check or replace the file."
+        ) from error
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of `error` on one line, or its type where it has none.
+
+    Example:
+        >>> one_line(ValueError("first   second."))
+        'first second'
+    """
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:

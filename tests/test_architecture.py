@@ -25,6 +25,7 @@ LAYERS = (
     ("files",),
     ("linalg",),
     ("specs",),
+    ("embeddings",),
     ("data",),
     ("statistics",),
     ("features", "heads", "labels"),

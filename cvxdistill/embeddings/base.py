@@ -5,17 +5,22 @@ view of them: a list of shards with their numbers of rows, and rows from one num
 """
 
 import dataclasses
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from cvxdistill.embeddings.stored import Contents, StoredRows, check_rows_finite
+from cvxdistill.embeddings.targets import TargetCoding, TargetKind, as_weights, find_coding
 from cvxdistill.errors import InputError
 
-# What the targets of the rows are: class numbers, real vectors (regression, multi-label), or none.
-TargetKind = Literal["classes", "real", "none"]
+_FLOATING = ("float16", "bfloat16", "float32", "float64")
+_LABEL_BLOCK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +92,9 @@ class EmbeddingLayout:
 class EmbeddingReader(ABC):
     """Reads one format. To add one: a subclass in a file of its own and one line in `READERS`.
 
+    A subclass says how headers, labels and rows of a shard are read; that shards agree, how labels
+    are numbered, and that entries are finite is settled here, for all formats alike.
+
     The contract, checked for every registered reader: rows come in the order of the shards, each
     once, whatever `batch_rows`; `rows(a, b)` gives exactly the rows `a <= i < b` of that order; no
     batch crosses a shard; opening reads headers, labels at most, and never all features; damaged,
@@ -94,6 +102,10 @@ class EmbeddingReader(ABC):
 
     Args:
         path: file or folder.
+        split: the part to read, such as `train`, where `path` holds several.
+        features: name of the array, tensor or column of features; guessed when not given.
+        labels: the same for labels.
+        weights: the same for weights of examples.
 
     Class attributes:
         name: the key in `READERS`.
@@ -101,30 +113,120 @@ class EmbeddingReader(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        split: str | None = None,
+        features: str | None = None,
+        labels: str | None = None,
+        weights: str | None = None,
+    ) -> None:
         self.path = Path(path)
+        self.split = split
+        self.features = features
+        self.labels = labels
+        self.weights = weights
 
     @classmethod
     @abstractmethod
     def recognises(cls, path: Path) -> bool:
         """Say whether what lies at `path` looks like this format; never raises."""
 
-    @property
     @abstractmethod
+    def _open(self) -> Contents:
+        """Read the headers of all shards."""
+
+    @abstractmethod
+    def _labels(self, shard: int, start: int, stop: int) -> NDArray[Any]:
+        """Read labels alone; called for labelled shards only."""
+
+    @abstractmethod
+    def _stored(self, shard: int, start: int, stop: int, size: int) -> Iterator[StoredRows]:
+        """Yield the rows `start` to `stop` of a shard in order, `size` at a time at most."""
+
+    @functools.cached_property
+    def _contents(self) -> Contents:
+        contents = self._open()
+        headers = contents.headers
+        if not any(header.rows for header in headers):
+            raise InputError(f"{self.path} must hold rows of embeddings; got none.")
+        first = headers[0]
+        for header in headers:
+            if header.dtype not in _FLOATING:
+                raise InputError(
+                    f"features of {header.name} must be one of {', '.join(_FLOATING)}; got "
+                    f"{header.dtype}. Convert them."
+                )
+            if header.num_features < 1:
+                raise InputError(f"features of {header.name} must have 1 column or more; got 0.")
+            for what in ("num_features", "dtype", "labelled", "weighted"):
+                here, there = getattr(header, what), getattr(first, what)
+                if here != there:
+                    raise InputError(
+                        f"all shards must be alike; got {what} {there} in {first.name} and {here} "
+                        f"in {header.name}. Correct one of them."
+                    )
+        return contents
+
+    @functools.cached_property
+    def _coding(self) -> TargetCoding:
+        contents = self._contents
+        if not contents.headers[0].labelled:
+            return TargetCoding("none", ())
+        return find_coding(self._label_blocks(), contents.class_names)
+
+    def _label_blocks(self) -> Iterator[tuple[str, int, NDArray[Any]]]:
+        """Yield the name of the shard, the first row's number, and labels, for all labels."""
+        for index, header in enumerate(self._contents.headers):
+            for start in range(0, header.rows, _LABEL_BLOCK):
+                stop = min(start + _LABEL_BLOCK, header.rows)
+                yield header.name, start, self._labels(index, start, stop)
+
+    @functools.cached_property
     def layout(self) -> EmbeddingLayout:
         """What is known before rows are read; computed once.
 
         Raises:
             InputError: nothing there, or shards that contradict one another.
         """
+        headers = self._contents.headers
+        return EmbeddingLayout(
+            shards=tuple(Shard(header.name, header.rows) for header in headers),
+            num_features=headers[0].num_features,
+            dtype=headers[0].dtype,
+            target_kind=self._coding.kind,
+            target_names=self._coding.names,
+            weighted=headers[0].weighted,
+        )
 
-    @abstractmethod
     def read(self, shard: int, start: int, stop: int) -> Rows:
         """Return rows `start` to `stop`, counted inside a shard; features checked to be finite.
 
+        Compressed formats decode from the beginning of a row group or an archive: to read on and
+        on, use `rows`.
+
         Raises:
-            InputError: a damaged shard, or entries that are not finite.
+            InputError: a range outside the shard, a damaged shard, or entries that are not finite.
         """
+        header = self._contents.headers[shard]
+        if not 0 <= start <= stop <= header.rows:
+            raise InputError(
+                f"rows of {header.name} must lie in 0..{header.rows}; got {start} to {stop}."
+            )
+        if start == stop:
+            return self._no_rows(shard, start)
+        parts = list(self._checked(shard, start, stop, stop - start))
+        if len(parts) == 1:
+            return parts[0]
+        targets = [part.targets for part in parts if part.targets is not None]
+        weights = [part.weights for part in parts if part.weights is not None]
+        return dataclasses.replace(
+            parts[0],
+            features=torch.cat([part.features for part in parts]),
+            targets=torch.cat(targets) if targets else None,
+            weights=torch.cat(weights) if weights else None,
+        )
 
     def rows(
         self, start: int = 0, stop: int | None = None, *, batch_rows: int = 65536
@@ -149,6 +251,39 @@ class EmbeddingReader(ABC):
         first = 0
         for index, shard in enumerate(self.layout.shards):
             low, high = max(start - first, 0), min(stop - first, shard.rows)
-            for begin in range(low, high, batch_rows):
-                yield self.read(index, begin, min(begin + batch_rows, high))
+            if low < high:
+                yield from self._checked(index, low, high, batch_rows)
             first += shard.rows
+
+    def _checked(self, shard: int, start: int, stop: int, size: int) -> Iterator[Rows]:
+        first = sum(header.rows for header in self._contents.headers[:shard])
+        name = self._contents.headers[shard].name
+        at = start
+        for stored in self._stored(shard, start, stop, size):
+            check_rows_finite(stored.features, name=name, start=at)
+            labels, weights = stored.labels, stored.weights
+            yield Rows(
+                features=stored.features,
+                targets=None if labels is None else self._coding.code(labels, name=name, start=at),
+                weights=None if weights is None else as_weights(weights, name=name, start=at),
+                start=first + at,
+                shard=shard,
+            )
+            at += len(stored.features)
+        if at != stop:
+            raise InputError(
+                f"{name} must have rows up to {stop}; got {at}. Check or replace the file."
+            )
+
+    def _no_rows(self, shard: int, start: int) -> Rows:
+        layout = self.layout
+        shapes = {"classes": (0,), "real": (0, layout.num_targets)}
+        kinds = {"classes": torch.int64, "real": torch.float64}
+        kind = layout.target_kind
+        return Rows(
+            features=torch.empty(0, layout.num_features, dtype=getattr(torch, layout.dtype)),
+            targets=None if kind == "none" else torch.empty(shapes[kind], dtype=kinds[kind]),
+            weights=torch.empty(0, dtype=torch.float64) if layout.weighted else None,
+            start=sum(part.rows for part in layout.shards[:shard]) + start,
+            shard=shard,
+        )

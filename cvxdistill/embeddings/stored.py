@@ -1,0 +1,120 @@
+"""Rows and headers as a format stores them, before labels are coded and entries checked."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cvxdistill.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardHeader:
+    """What a shard says of itself before its rows are read.
+
+    Attributes:
+        name: what messages call it, usually its path.
+        rows: number of rows.
+        num_features: `d`.
+        dtype: of the features, a name that numpy and PyTorch share, or `bfloat16`.
+        labelled: whether there are labels beside the features.
+        weighted: whether there are weights beside the features.
+    """
+
+    name: str
+    rows: int
+    num_features: int
+    dtype: str
+    labelled: bool
+    weighted: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What opening finds.
+
+    Attributes:
+        headers: one a shard, in reading order.
+        class_names: names that are stored with the data, or `None`.
+    """
+
+    headers: tuple[ShardHeader, ...]
+    class_names: tuple[str, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StoredRows:
+    """Some consecutive rows as they are stored.
+
+    Attributes:
+        features: `(n, d)`, floating.
+        labels: as numpy holds them, `n` entries or rows, or `None`.
+        weights: `n` numbers, or `None`.
+    """
+
+    features: Tensor
+    labels: NDArray[Any] | None
+    weights: NDArray[Any] | None
+
+
+def check_rows_finite(features: Tensor, *, name: str, start: int) -> None:
+    """Check that features are finite.
+
+    Args:
+        features: `(n, d)`, floating.
+        name: the shard, for the message.
+        start: number of the first row, for the message.
+
+    Raises:
+        InputError: with the first bad row.
+    """
+    # A sum is finite when every entry is, unless it overflows: half precision is summed in single.
+    wide = torch.float64 if features.dtype == torch.float64 else torch.float32
+    if bool(torch.isfinite(features.sum(dtype=wide))):
+        return
+    bad = ~torch.isfinite(features).all(1)
+    if bool(bad.any()):
+        row = start + int(bad.nonzero()[0, 0])
+        raise InputError(
+            f"features of {name} must be finite; got NaN or infinity in row {row}, the first of "
+            f"{int(bad.sum())} such rows read with it. Remove or repair them."
+        )
+
+
+def array_header(
+    shape: tuple[int, ...],
+    dtype: str,
+    *,
+    name: str,
+    labels: tuple[int, ...] | None,
+    weights: tuple[int, ...] | None,
+) -> ShardHeader:
+    """Return the header of a shard that is stored as arrays.
+
+    Args:
+        shape: of the features.
+        dtype: of the features.
+        name: the shard.
+        labels: shape of the labels, or `None`.
+        weights: shape of the weights, or `None`.
+
+    Raises:
+        InputError: features that are no matrix, or other numbers of rows beside them.
+    """
+    if len(shape) != 2:
+        raise InputError(f"features of {name} must be (n, d); got shape {shape}. Reshape them.")
+    for what, partner in (("labels", labels), ("weights", weights)):
+        if partner is not None and partner[:1] != shape[:1]:
+            raise InputError(
+                f"{name} must have {what} for each of its {shape[0]} rows; got {what} of shape "
+                f"{partner}. Correct the files."
+            )
+    return ShardHeader(name, *shape, dtype, labels is not None, weights is not None)
+
+
+def native(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy of a stored array in memory that may be written to, in native byte order."""
+    return np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
