@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from cvxdistill.choose.base import BaseRequest, Chooser, Indices
-from cvxdistill.data.files import reading
 from cvxdistill.errors import InputError
+from cvxdistill.files import reading
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from cvxdistill.data.k49 import Kuzushiji49
 from cvxdistill.data.omniglot import Omniglot, OmniglotAlphabets
 from cvxdistill.data.splits import Splits, split_source
 from cvxdistill.errors import InputError
+from cvxdistill.files import find_path
 
 __all__ = [
     "DATASETS",
@@ -79,23 +80,15 @@ def open_source(
         return named(data_root=root, download=download)
     if named is not None and rest:
         return named(data_root=root, path=_existing(rest, root, spec), download=download)
-    if named is not None and not _find(spec, root):
+    if named is not None and not find_path(spec, root):
         raise InputError(f"{kind} needs a path: write {kind}:PATH; got `{spec}`.")
     path = _existing(spec, root, spec)
     return DATASETS[_guess_kind(path)](data_root=root, path=path, download=download)
 
 
-def _find(text: str, root: Path | None) -> Path | None:
-    if not text:
-        return None
-    path = Path(text).expanduser()
-    candidates = [path] if root is None else [path, root / path]
-    return next((candidate for candidate in candidates if candidate.exists()), None)
-
-
 def _existing(text: str, root: Path | None, spec: str) -> Path:
     """Return the path that `text` names, or say what `spec` could have been."""
-    path = _find(text, root)
+    path = find_path(text, root)
     if path is not None:
         return path
     under = f" or under {root}" if root is not None else ""

@@ -1,139 +1,24 @@
 """Arrays that other programs wrote: `npz` archives, `.npy` pairs and folders of feature shards."""
 
-import contextlib
-import dataclasses
-import re
-import zipfile
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from cvxdistill.data.base import DataSource, ImageSet
-from cvxdistill.data.files import reading, require_path, require_split
-from cvxdistill.data.layout import as_examples, as_label_values, name_classes, number_labels
+from cvxdistill.data.files import require_path, require_split
+from cvxdistill.data.layout import as_examples
+from cvxdistill.embeddings.npz import open_npz
+from cvxdistill.embeddings.pairing import ArrayPair, pair_arrays
+from cvxdistill.embeddings.targets import as_class_values, name_classes, number_labels
 from cvxdistill.errors import InputError
+from cvxdistill.files import reading
 
 _EXAMPLES = ("images", "features", "x")
-_LABELS = ("labels", "y")
-_PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
-_WORDS = "|".join((*_EXAMPLES, *_LABELS))
-_SPLITS = "|".join(_PARTS)
-_NAME = re.compile(
-    rf"(?:(?P<before>{_SPLITS})_)?(?P<word>{_WORDS})(?:_(?P<after>{_SPLITS}))?(?:_(?P<shard>\d+))?"
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class ArrayPair:
-    """The names of the arrays that make up one split, shard by shard.
-
-    Attributes:
-        examples: names of images or features.
-        labels: names of their labels, in the same order.
-    """
-
-    examples: tuple[str, ...]
-    labels: tuple[str, ...]
-
-
-def pair_arrays(names: list[str], *, place: Path | str) -> dict[str, ArrayPair]:
-    """Find which arrays are examples and labels of which split, by their names.
-
-    Args:
-        names: names of all arrays: `images`, `features` or `x` and `labels` or `y`, with a split
-            in front or behind (`train_images`, `x_test`) or none, and with the number of a shard
-            at the end (`features_0`) or none. Other names are passed over.
-        place: where they lie, for messages.
-
-    Returns:
-        The splits, in the order train, validation, test; or `all` alone.
-
-    Raises:
-        InputError: no pair, two kinds of examples, examples without labels or the reverse, or
-            a split without `train`.
-
-    Example:
-        >>> pair_arrays(["features_10", "labels_10", "features_9", "labels_9"], place="toy")["all"]
-        ArrayPair(examples=('features_9', 'features_10'), labels=('labels_9', 'labels_10'))
-    """
-    found: dict[str, dict[str, dict[int, str]]] = {}
-    for name in names:
-        match = _NAME.fullmatch(name.lower())
-        if match is None or (match["before"] and match["after"]):
-            continue
-        split = _PARTS.get(match["before"] or match["after"] or "", "all")
-        shard = -1 if match["shard"] is None else int(match["shard"])
-        found.setdefault(split, {}).setdefault(match["word"], {})[shard] = name
-    pairs = {split: _pair(words, split, place) for split, words in found.items()}
-    if not pairs:
-        raise InputError(
-            f"{place} must hold {', '.join(_EXAMPLES[:-1])} or x with labels or y; got "
-            f"{', '.join(sorted(names)[:8]) or 'nothing'}. Rename them."
-        )
-    if "all" in pairs:
-        if len(pairs) > 1:
-            raise InputError(
-                f"{place} must hold either train and test arrays or undivided ones; got both. "
-                "Remove one kind."
-            )
-        return pairs
-    missing = {"train", "test"} - pairs.keys()
-    if missing:
-        raise InputError(
-            f"{place} must hold train and test arrays; {min(missing)} is missing. Add it, or name "
-            "the arrays without a split."
-        )
-    return {split: pairs[split] for split in ("train", "validation", "test") if split in pairs}
-
-
-def _pair(words: dict[str, dict[int, str]], split: str, place: Path | str) -> ArrayPair:
-    chosen = []
-    for kinds in (_EXAMPLES, _LABELS):
-        present = [kind for kind in kinds if kind in words]
-        if len(present) != 1:
-            raise InputError(
-                f"{place} must hold exactly one of {', '.join(kinds)} for the {split} part; got "
-                f"{' and '.join(present) or 'none'}. Rename or remove."
-            )
-        chosen.append(words[present[0]])
-    examples, labels = chosen
-    alone = sorted(examples.keys() ^ labels.keys())
-    if alone:
-        lonely = examples.get(alone[0]) or labels[alone[0]]
-        raise InputError(
-            f"{place}: every shard needs examples and labels; {lonely} has no partner. Add it."
-        )
-    shards = sorted(examples)
-    if len(shards) > 1 and shards[0] == -1:
-        raise InputError(
-            f"{place} must hold either {examples[-1]} or numbered shards of it; got both. Remove "
-            "one kind."
-        )
-    return ArrayPair(tuple(examples[k] for k in shards), tuple(labels[k] for k in shards))
-
-
-@contextlib.contextmanager
-def open_npz(path: Path) -> Iterator[NpzFile]:
-    """Open an `npz` archive whose arrays are read inside the block; pickled objects are refused.
-
-    Args:
-        path: the archive, as `numpy.savez` or `numpy.savez_compressed` writes it.
-
-    Raises:
-        InputError: unreadable, no archive, or anything wrong with an array read inside the block.
-    """
-    with reading(path, expected="an npz archive"):
-        # numpy takes anything else for a pickle and advises to load it unsafely.
-        if not zipfile.is_zipfile(path):
-            raise ValueError("not a zip file")
-        with np.load(path, allow_pickle=False) as archive:
-            yield archive
 
 
 class ArraySource(DataSource):
@@ -174,7 +59,7 @@ class ArraySource(DataSource):
         needed = {*first.labels, *pair.examples, *pair.labels}
         arrays = self._arrays([*sorted(needed), *(["class_names"] if has_names else [])])
         images = [as_examples(arrays[name], name=self._say(name)) for name in pair.examples]
-        labels = [as_label_values(arrays[name], name=self._say(name)) for name in pair.labels]
+        labels = [as_class_values(arrays[name], name=self._say(name)) for name in pair.labels]
         for shard, values, example in zip(images, labels, pair.examples, strict=True):
             if len(shard) != len(values):
                 raise InputError(
@@ -187,7 +72,7 @@ class ArraySource(DataSource):
                 f"{self._say(pair.examples[0])}: all shards must have one shape and type; got "
                 f"{shapes[0]} and {shapes[1]}. Write them alike."
             )
-        told = [as_label_values(arrays[name], name=self._say(name)) for name in first.labels]
+        told = [as_class_values(arrays[name], name=self._say(name)) for name in first.labels]
         where = self._say(pair.labels[0])
         stored = arrays["class_names"] if has_names else None
         names = name_classes(np.concatenate(told), stored, name=where)
@@ -201,7 +86,15 @@ class ArraySource(DataSource):
         )
 
     def _pairs(self) -> dict[str, ArrayPair]:
-        return pair_arrays(self._names(), place=self._path())
+        place = self._path()
+        pairs = pair_arrays(self._names(), place=place, examples=_EXAMPLES, weights=())
+        missing = set() if "all" in pairs else {"train", "test"} - pairs.keys()
+        if missing:
+            raise InputError(
+                f"{place} must hold train and test arrays; {min(missing)} is missing. Add it, or "
+                "name the arrays without a split."
+            )
+        return pairs
 
     @abstractmethod
     def _path(self) -> Path:

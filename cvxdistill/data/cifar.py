@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from cvxdistill.data.base import DataSource, ImageSet
 from cvxdistill.data.cifar_batches import read_batch
-from cvxdistill.data.files import fetch_with_torchvision, reading, require_root, require_split
+from cvxdistill.data.files import fetch_with_torchvision, require_root, require_split
 from cvxdistill.errors import InputError
+from cvxdistill.files import reading
 
 _PIXELS = 3 * 32 * 32
 

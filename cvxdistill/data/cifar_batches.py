@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxdistill.data.files import reading
 from cvxdistill.errors import InputError
+from cvxdistill.files import reading
 
 
 class _Dtype:

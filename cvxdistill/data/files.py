@@ -2,13 +2,13 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cvxdistill.checks import check_choice
 from cvxdistill.data.base import DataSource
 from cvxdistill.errors import InputError
+from cvxdistill.files import one_line
 
 
 def require_root(source: DataSource) -> Path:
@@ -56,40 +56,6 @@ def require_split(source: DataSource, split: str) -> str:
         InputError: it does not; the message names those it offers.
     """
     return check_choice(f"split of {source.name}", split, source.splits())
-
-
-@contextlib.contextmanager
-def reading(path: Path | str, *, expected: str) -> Iterator[None]:
-    """Turn whatever goes wrong while `path` is read into one `InputError` that names it.
-
-    File parsers raise many kinds of exceptions on damaged bytes; for the caller they mean one
-    thing. An `InputError` raised inside passes unchanged.
-
-    Args:
-        path: the file, for the message.
-        expected: what the file should have been, such as `an npz archive`.
-
-    Raises:
-        InputError: anything went wrong.
-    """
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{path} cannot be read as {expected}: {one_line(error)}. Check or replace the file."
-        ) from error
-
-
-def one_line(error: BaseException) -> str:
-    """Return the message of `error` on one line, or its type where it has none.
-
-    Example:
-        >>> one_line(ValueError("first   second."))
-        'first second'
-    """
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def fetch_with_torchvision(source: DataSource, root: Path, dataset: str, **options: Any) -> None:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvxdistill.data.base import DataSource, ImageSet
-from cvxdistill.data.files import reading, require_path, require_split
+from cvxdistill.data.files import require_path, require_split
 from cvxdistill.data.fit import fit_pixels
 from cvxdistill.data.images import SUFFIXES, decode_images
 from cvxdistill.errors import InputError
+from cvxdistill.files import reading
 
 _SPLIT_FOLDERS = {
     "train": "train",

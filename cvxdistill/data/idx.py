@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from cvxdistill.data.base import DataSource, ImageSet
-from cvxdistill.data.files import fetch_with_torchvision, reading, require_root, require_split
+from cvxdistill.data.files import fetch_with_torchvision, require_root, require_split
 from cvxdistill.errors import InputError
+from cvxdistill.files import reading
 
 _UNSIGNED_BYTES = 8
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxdistill.data.files import reading
 from cvxdistill.errors import InputError
+from cvxdistill.files import reading
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Endings, in lower case, of the files taken for images."""

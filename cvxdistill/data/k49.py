@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxdistill.data.arrays import open_npz
 from cvxdistill.data.base import DataSource, ImageSet
-from cvxdistill.data.files import reading, require_root, require_split
+from cvxdistill.data.files import require_root, require_split
+from cvxdistill.embeddings.npz import open_npz
 from cvxdistill.errors import InputError
+from cvxdistill.files import reading
 
 _ARRAY = "arr_0"
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 from cvxdistill.data.arrays import NpzArchive
 from cvxdistill.data.base import ImageSet
 from cvxdistill.data.files import require_root, require_split
-from cvxdistill.data.layout import as_examples, as_label_values, name_classes, number_labels
+from cvxdistill.data.layout import as_examples
+from cvxdistill.embeddings.targets import as_class_values, name_classes, number_labels
 from cvxdistill.errors import InputError
 
 
@@ -57,7 +58,7 @@ class Omniglot(NpzArchive):
         arrays = self._arrays(list(needed))
         images = as_examples(arrays["images"], name=self._say("images"))
         where = self._say(self.labels_key)
-        values = as_label_values(arrays[self.labels_key], name=where)
+        values = as_class_values(arrays[self.labels_key], name=where)
         if len(values) != len(images):
             raise InputError(
                 f"{where} must have one label an image; got {len(values)} for {len(images)}. "

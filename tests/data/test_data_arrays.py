@@ -6,8 +6,8 @@ import torch
 from data.writers import random_images
 
 from cvxdistill.data import load_splits, open_source
-from cvxdistill.data.arrays import pair_arrays
 from cvxdistill.data.layout import as_examples
+from cvxdistill.embeddings.pairing import pair_arrays
 from cvxdistill.errors import InputError
 
 
