@@ -24,7 +24,7 @@ def check_options(l2: float | Tensor, l2_scale: str, intercept: str, *, zero: bo
     check_positive("l2", float(l2.detach() if isinstance(l2, Tensor) else l2), zero=zero)
 
 
-def absolute_penalty(l2: float | Tensor, l2_scale: str, trace: Tensor, rows: int) -> Tensor:
+def absolute_penalty(l2: float | Tensor, l2_scale: str, trace: Tensor, rows: float) -> Tensor:
     """Return `lam` for features with Gram trace `trace (...)` and `rows` examples.
 
     Example:

@@ -18,14 +18,14 @@ class LabelRoot:
 
     Attributes:
         root: the quadratic in `Y`, float64.
-        count: number of target examples `n`.
+        count: number of target examples `n`, or the sum of their weights.
         full_value: the same at the full-data head, which no labels go below; `None` where that
             head is too large to be solved for.
         explained: how far the best constant prediction is above the full-data head, or `None`.
     """
 
     root: QuadraticRoot
-    count: int
+    count: float
     full_value: float | None
     explained: float | None
 

@@ -227,7 +227,7 @@ def _inverse(values: Tensor, lam: Tensor) -> Tensor:
 
 
 def _penalties(
-    head: RidgeHead, l2s: Sequence[float] | Tensor, trace: Tensor, rows: int
+    head: RidgeHead, l2s: Sequence[float] | Tensor, trace: Tensor, rows: float
 ) -> tuple[Tensor, Tensor]:
     values = torch.as_tensor(l2s, dtype=torch.float64, device=trace.device)
     if values.ndim != 1 or not len(values):

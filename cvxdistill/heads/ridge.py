@@ -153,7 +153,7 @@ class RidgeHead(LabelLinearHead):
         """
         return LinearLabelRoot.of(mapped, self.target_root(target, target_l2=target_l2))
 
-    def penalty(self, trace: Tensor, rows: int) -> Tensor:
+    def penalty(self, trace: Tensor, rows: float) -> Tensor:
         """Return `lam` for features with Gram trace `trace (...)` and `rows` examples."""
         return absolute_penalty(self.l2, self.l2_scale, trace, rows)
 

@@ -30,12 +30,12 @@ class TargetRoot:
 
     Attributes:
         root: the quadratic in `V`, float64.
-        count: number of target examples `n`.
+        count: number of target examples `n`, or the sum of their weights.
         full: the head that minimises it, the *full-data head*.
     """
 
     root: QuadraticRoot
-    count: int
+    count: float
     full: LinearFit
 
     def gap(self, fit: LinearFit) -> float:
@@ -67,11 +67,12 @@ class SeenMoments:
     """The target's moments as a penalty sees them, before the penalty is added.
 
     With a free intercept features and labels are centred (`mean` and `label_mean` remember what
-    was taken off); with a penalised one a column of ones is a feature like any other.
+    was taken off); with a penalised one a column of ones is a feature like any other. `count` is
+    the number of examples, or the sum of their weights.
     """
 
     intercept: str
-    count: int
+    count: float
     mean: Tensor
     label_mean: Tensor
     trace: Tensor
@@ -84,11 +85,15 @@ class SeenMoments:
         Raises:
             InputError: no examples, or features and labels that do not fit one another.
         """
+        n: float
         if isinstance(target, TargetStatistics):
-            n, mean, label_mean = target.count, target.feature_mean, target.label_mean
+            # An example counts as often as it weighs.
+            n, mean, label_mean = target.weight, target.feature_mean, target.label_mean
             if n == 0:
+                weightless = f"{target.count} that weigh nothing" if target.count else "none"
                 raise InputError(
-                    "the target must have examples; got moments of none. Call `update` first."
+                    f"the target must have examples; got moments of {weightless}. Call `update` "
+                    "first."
                 )
             centred = target.feature_scatter.trace()
         else:

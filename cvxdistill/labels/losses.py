@@ -52,8 +52,9 @@ class SquaredLoss(LabelLoss):
         return one_hot + self.shift(num_classes)
 
     def code_statistics(self, statistics: TargetStatistics) -> TargetStatistics:
-        """Return the moments of the coded targets: only the label mean moves."""
-        shift = self.shift(statistics.num_classes)
+        """Return the moments of the coded targets: only the label mean of classes moves."""
+        classes = statistics.target_kind == "classes"
+        shift = self.shift(statistics.num_classes) if classes else 0.0
         return statistics.shifted_labels(shift) if shift else statistics
 
     def value(self, logits: Tensor, targets: Tensor) -> Tensor:

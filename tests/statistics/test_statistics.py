@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from truths import relative_error
 
-from cvxdistill import statistics
 from cvxdistill.errors import InputError
-from cvxdistill.statistics import TargetStatistics
+from cvxdistill.statistics import FORMAT, TargetStatistics, file
 
 CLASSES, WIDTH = 4, 6
 SHARDS = (1, 2, 40, 13, 5, 3, 36)
@@ -36,21 +35,29 @@ def taken(features, labels) -> TargetStatistics:
 
 
 def assert_close(value: TargetStatistics, expected: TargetStatistics, tolerance=MERGE):
-    assert value.count == expected.count
+    assert (value.count, value.target_kind) == (expected.count, expected.target_kind)
+    assert value.weight == pytest.approx(expected.weight, rel=tolerance)
     for name in TENSORS:
         got = getattr(value, name)
+        if expected.class_counts is None and name == "class_counts":
+            assert got is None
+            continue
         assert got.dtype == torch.float64
         assert relative_error(got, getattr(expected, name)) < tolerance, name
 
 
 def assert_equal(value: TargetStatistics, expected: TargetStatistics):
-    assert value.count == expected.count
+    for name in ("count", "weight", "target_kind", "target_names", "extractor", "sources"):
+        assert getattr(value, name) == getattr(expected, name), name
     for name in TENSORS:
+        if expected.class_counts is None and name == "class_counts":
+            assert value.class_counts is None
+            continue
         assert torch.equal(getattr(value, name), getattr(expected, name)), name
 
 
 def test_the_list_of_tensors_is_complete():
-    assert set(TENSORS) == set(statistics._TENSORS)
+    assert set(TENSORS) == {*file.TENSORS, "class_counts"}
 
 
 # The moments themselves. ------------------------------------------------------------------------
@@ -69,9 +76,14 @@ def test_moments_follow_their_definitions(soft):
         ("feature_scatter", z.T @ z),
         ("cross_scatter", z.T @ t),
         ("label_scatter", t.T @ t),
-        ("class_counts", coded.sum(0)),
     ):
         assert relative_error(getattr(whole, name), expected) < MERGE
+    if soft:
+        assert whole.class_counts is None
+    else:
+        assert torch.equal(whole.class_counts, coded.sum(0))
+    assert (whole.weight, whole.target_kind) == (len(features), "real" if soft else "classes")
+    assert torch.equal(whole.feature_scatter, whole.feature_scatter.T)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])
@@ -148,7 +160,7 @@ def test_shifted_labels_are_the_moments_of_shifted_targets():
     expected = taken(features, labels - 0.25)
     for name in TENSORS[:-1]:
         assert relative_error(getattr(shifted, name), getattr(expected, name)) < MERGE
-    assert torch.equal(shifted.class_counts, taken(features, labels).class_counts)
+    assert shifted.class_counts is None
 
 
 def test_a_copy_is_independent():
@@ -225,7 +237,13 @@ def saved(tmp_path):
 def rewrite(path, *, about=None, **tensors):
     """Write the file again with some tensors or entries of its record changed."""
     kept = {**load_file(path), **tensors}
-    record = {"format": statistics.FORMAT, "count": "100", **(about or {})}
+    record = {
+        "format": FORMAT,
+        "count": 100,
+        "weight": 100.0,
+        "target_kind": "classes",
+        **(about or {}),
+    }
     text = json.dumps({key: value for key, value in record.items() if value is not None})
     kept = {name: value for name, value in kept.items() if value is not None}
     save_file(kept, path, metadata={"about": text})
@@ -258,8 +276,16 @@ def test_rewriting_unchanged_loads(saved):
         ({"about": {"format": None}}, "must be a file of format"),
         ({"about": {"count": None}}, "count"),
         ({"about": {"count": "many"}}, "count"),
-        ({"about": {"count": "-3"}}, "count"),
-        ({"about": {"count": "99"}}, "contradict one another"),
+        ({"about": {"count": -3}}, "count"),
+        ({"about": {"weight": -1.0}}, "weight"),
+        ({"about": {"target_kind": "words"}}, "target_kind"),
+        ({"about": {"target_kind": "none"}}, "100 examples must have targets"),
+        ({"about": {"target_kind": "real"}}, "must be a file of format .* with tensors"),
+        ({"about": {"unknown": 1}}, "unknown"),
+        ({"about": {"target_names": ["a"]}}, "`target_names` must be 4 distinct names"),
+        ({"about": {"sources": [{"name": "a"}]}}, r"sources\.0\.fingerprint"),
+        ({"about": {"count": 99}}, "contradict one another"),
+        ({"about": {"weight": 99.0}}, "contradict one another"),
         ({"class_counts": torch.arange(4).double()}, "contradict one another"),
         ({"label_scatter": None}, "must be a file of format"),
         ({"extra": torch.zeros(2)}, "must be a file of format"),
