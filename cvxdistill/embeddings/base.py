@@ -15,12 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxdistill.embeddings.stored import Contents, StoredRows, check_rows_finite
+from cvxdistill.embeddings.places import choose_split
+from cvxdistill.embeddings.stored import (
+    Contents,
+    ShardHeader,
+    StoredRows,
+    check_alike,
+    check_rows_finite,
+)
 from cvxdistill.embeddings.targets import TargetCoding, TargetKind, as_weights, find_coding
 from cvxdistill.errors import InputError
-
-_FLOATING = ("float16", "bfloat16", "float32", "float64")
-_LABEL_BLOCK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,54 +138,58 @@ class EmbeddingReader(ABC):
         """Say whether what lies at `path` looks like this format; never raises."""
 
     @abstractmethod
-    def _open(self) -> Contents:
-        """Read the headers of all shards."""
+    def splits(self) -> tuple[str, ...]:
+        """Return the parts that can be read, in the order train, validation, test; or `all`.
+
+        Raises:
+            InputError: nothing there.
+        """
 
     @abstractmethod
-    def _labels(self, shard: int, start: int, stop: int) -> NDArray[Any]:
-        """Read labels alone; called for labelled shards only."""
+    def _open(self) -> Contents:
+        """Read the headers of all shards of the chosen split."""
+
+    @abstractmethod
+    def _labels(self, shard: int) -> Iterator[NDArray[Any]]:
+        """Yield all labels of a shard in order, in blocks; called for labelled shards only."""
 
     @abstractmethod
     def _stored(self, shard: int, start: int, stop: int, size: int) -> Iterator[StoredRows]:
         """Yield the rows `start` to `stop` of a shard in order, `size` at a time at most."""
 
     @functools.cached_property
+    def chosen_split(self) -> str:
+        """The one of `splits()` that is read.
+
+        Raises:
+            InputError: nothing there, several splits and none named, or one that is not there.
+        """
+        return choose_split(self.split, self.splits(), place=self.path)
+
+    @functools.cached_property
     def _contents(self) -> Contents:
         contents = self._open()
-        headers = contents.headers
-        if not any(header.rows for header in headers):
-            raise InputError(f"{self.path} must hold rows of embeddings; got none.")
-        first = headers[0]
-        for header in headers:
-            if header.dtype not in _FLOATING:
-                raise InputError(
-                    f"features of {header.name} must be one of {', '.join(_FLOATING)}; got "
-                    f"{header.dtype}. Convert them."
-                )
-            if header.num_features < 1:
-                raise InputError(f"features of {header.name} must have 1 column or more; got 0.")
-            for what in ("num_features", "dtype", "labelled", "weighted"):
-                here, there = getattr(header, what), getattr(first, what)
-                if here != there:
-                    raise InputError(
-                        f"all shards must be alike; got {what} {there} in {first.name} and {here} "
-                        f"in {header.name}. Correct one of them."
-                    )
+        check_alike(contents, place=self.path)
         return contents
+
+    @property
+    def _header(self) -> ShardHeader:
+        """The first header with rows, which all others are like."""
+        return next(header for header in self._contents.headers if header.rows)
 
     @functools.cached_property
     def _coding(self) -> TargetCoding:
-        contents = self._contents
-        if not contents.headers[0].labelled:
+        if not self._header.labelled:
             return TargetCoding("none", ())
-        return find_coding(self._label_blocks(), contents.class_names)
+        return find_coding(self._label_blocks(), self._contents.class_names)
 
     def _label_blocks(self) -> Iterator[tuple[str, int, NDArray[Any]]]:
         """Yield the name of the shard, the first row's number, and labels, for all labels."""
         for index, header in enumerate(self._contents.headers):
-            for start in range(0, header.rows, _LABEL_BLOCK):
-                stop = min(start + _LABEL_BLOCK, header.rows)
-                yield header.name, start, self._labels(index, start, stop)
+            start = 0
+            for block in self._labels(index) if header.rows else ():
+                yield header.name, start, block
+                start += len(block)
 
     @functools.cached_property
     def layout(self) -> EmbeddingLayout:
@@ -190,14 +198,14 @@ class EmbeddingReader(ABC):
         Raises:
             InputError: nothing there, or shards that contradict one another.
         """
-        headers = self._contents.headers
+        first = self._header
         return EmbeddingLayout(
-            shards=tuple(Shard(header.name, header.rows) for header in headers),
-            num_features=headers[0].num_features,
-            dtype=headers[0].dtype,
+            shards=tuple(Shard(header.name, header.rows) for header in self._contents.headers),
+            num_features=first.num_features,
+            dtype=first.dtype,
             target_kind=self._coding.kind,
             target_names=self._coding.names,
-            weighted=headers[0].weighted,
+            weighted=first.weighted,
         )
 
     def read(self, shard: int, start: int, stop: int) -> Rows:

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from cvxdistill.embeddings.base import EmbeddingReader
-from cvxdistill.embeddings.pairing import FEATURES, LABELS, WEIGHTS, ArrayPair, pair_arrays
-from cvxdistill.embeddings.places import choose_split, read_class_names
-from cvxdistill.embeddings.stored import Contents, StoredRows, array_header, native
+from cvxdistill.embeddings.pairing import ArrayPair, pair_told
+from cvxdistill.embeddings.places import ALL, read_class_names, split_folders
+from cvxdistill.embeddings.stored import LABEL_BLOCK, Contents, StoredRows, array_header, native
 from cvxdistill.errors import InputError
 from cvxdistill.files import reading
 
@@ -25,7 +25,8 @@ class NpyShards(EmbeddingReader):
     shard. Labels are `(n,)` whole numbers or strings (classes), floats `(n,)` or `(n, C)` (real
     targets), or `(n, C)` whole numbers or truth values (multi-label). Names of classes or targets
     lie in `class_names.npy`, `class_names.json` (a list) or `class_names.txt` (one a line); whole
-    numbers are then positions in them.
+    numbers are then positions in them. A divided set has folders `train` and `test`, or the split
+    in the names of files, such as `train_features_0.npy`.
 
     Files are mapped for each batch and released after it, so that resident memory does not grow
     with the size of a shard.
@@ -35,43 +36,59 @@ class NpyShards(EmbeddingReader):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Say whether `path` is a folder with `.npy` files."""
-        return path.is_dir() and any(path.glob("*.npy"))
+        """Say whether `path` is a folder with `.npy` files, or with such folders of splits."""
+        return path.is_dir() and (_holds_npy(path) or bool(split_folders(path, _holds_npy)))
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the parts that can be read; see `EmbeddingReader.splits`.
+
+        Raises:
+            InputError: no folder, or no arrays that belong together.
+        """
+        return tuple(self._folders or self._pairs(self.path))
 
     @functools.cached_property
-    def _files(self) -> ArrayPair:
+    def _folders(self) -> dict[str, Path]:
         if not self.path.is_dir():
             raise InputError(
                 f"npy expects a folder of .npy files; {self.path} is "
                 f"{'a file' if self.path.exists() else 'not there'}. Correct the path."
             )
-        pairs = pair_arrays(
-            [file.stem for file in self.path.glob("*.npy")],
-            place=self.path,
-            examples=[self.features] if self.features else FEATURES,
-            labels=[self.labels] if self.labels else LABELS,
-            weights=[self.weights] if self.weights else WEIGHTS,
-            need_labels=self.labels is not None,
+        return {} if _holds_npy(self.path) else split_folders(self.path, _holds_npy)
+
+    def _pairs(self, folder: Path) -> dict[str, ArrayPair]:
+        names = [file.stem for file in folder.glob("*.npy")]
+        return pair_told(
+            names, place=folder, features=self.features, labels=self.labels, weights=self.weights
         )
-        split = choose_split(self.split, tuple(pairs), place=self.path)
-        return pairs[split]
+
+    @functools.cached_property
+    def _folder(self) -> Path:
+        return self._folders.get(self.chosen_split, self.path)
+
+    @functools.cached_property
+    def _files(self) -> ArrayPair:
+        return self._pairs(self._folder)[ALL if self._folders else self.chosen_split]
 
     def _open(self) -> Contents:
         files = self._files
         headers = []
         for k, name in enumerate(files.examples):
+            features = self._map(name)
             header = array_header(
-                self._map(name).shape,
-                str(self._map(name).dtype.newbyteorder("=")),
+                features.shape,
+                str(features.dtype.newbyteorder("=")),
                 name=str(self._path(name)),
                 labels=self._map(files.labels[k]).shape if files.labels else None,
                 weights=self._map(files.weights[k]).shape if files.weights else None,
             )
             headers.append(header)
-        return Contents(tuple(headers), read_class_names(self.path))
+        return Contents(tuple(headers), read_class_names(self._folder, self.path))
 
-    def _labels(self, shard: int, start: int, stop: int) -> NDArray[Any]:
-        return native(self._map(self._files.labels[shard])[start:stop])
+    def _labels(self, shard: int) -> Iterator[NDArray[Any]]:
+        labels = self._map(self._files.labels[shard])
+        for start in range(0, len(labels), LABEL_BLOCK):
+            yield native(labels[start : start + LABEL_BLOCK])
 
     def _stored(self, shard: int, start: int, stop: int, size: int) -> Iterator[StoredRows]:
         files = self._files
@@ -84,7 +101,7 @@ class NpyShards(EmbeddingReader):
             )
 
     def _path(self, name: str) -> Path:
-        return self.path / f"{name}.npy"
+        return self._folder / f"{name}.npy"
 
     def _map(self, name: str) -> NDArray[Any]:
         return map_npy(self._path(name))
@@ -98,3 +115,7 @@ def map_npy(path: Path) -> NDArray[Any]:
     """
     with reading(path, expected="a .npy array"):
         return np.lib.format.open_memmap(path, mode="r")
+
+
+def _holds_npy(folder: Path) -> bool:
+    return any(folder.glob("*.npy"))

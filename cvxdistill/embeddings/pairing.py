@@ -103,6 +103,39 @@ def pair_arrays(
     return {split: pairs[split] for split in ("all", *_ORDER) if split in pairs}
 
 
+def pair_told(
+    names: Iterable[str],
+    *,
+    place: Path | str,
+    features: str | None,
+    labels: str | None,
+    weights: str | None,
+) -> dict[str, ArrayPair]:
+    """Pair arrays as `pair_arrays` does, by the words that a user told, or else the usual ones.
+
+    Args:
+        names: names of all arrays.
+        place: where they lie, for messages.
+        features: the word for features, or `None`.
+        labels: the word for labels, which must then be there, or `None`.
+        weights: the word for weights, which must then be there, or `None`.
+
+    Raises:
+        InputError: as `pair_arrays`, or weights that were told and are not there.
+    """
+    pairs = pair_arrays(
+        names,
+        place=place,
+        examples=[features] if features else FEATURES,
+        labels=[labels] if labels else LABELS,
+        weights=[weights] if weights else WEIGHTS,
+        need_labels=labels is not None,
+    )
+    if weights is not None and not all(pair.weights for pair in pairs.values()):
+        raise InputError(f"{place} must hold `{weights}` beside all features; got none. Add it.")
+    return pairs
+
+
 def _either(words: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 

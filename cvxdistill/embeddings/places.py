@@ -138,34 +138,47 @@ def choose_split(wanted: str | None, splits: tuple[str, ...], *, place: Path) ->
     return split
 
 
-def read_class_names(folder: Path) -> tuple[str, ...] | None:
+def read_class_names(*folders: Path) -> tuple[str, ...] | None:
     """Read `class_names.npy`, `class_names.json` (a list) or `class_names.txt` (one a line).
+
+    Args:
+        folders: where to look, in this order.
 
     Returns:
         The names; `None` where there is no such file.
 
     Raises:
-        InputError: several of these files, or none that holds a list of names.
+        InputError: several of these files in one folder, or none that holds a list of names.
     """
-    files = [folder / f"class_names.{suffix}" for suffix in ("npy", "json", "txt")]
-    present = [file for file in files if file.is_file()]
-    if not present:
-        return None
-    if len(present) > 1:
-        raise InputError(
-            f"{folder} must hold one file of class names; got {present[0].name} and "
-            f"{present[1].name}. Remove one of them."
-        )
-    file = present[0]
-    with reading(file, expected="class names"):
-        if file.suffix == ".npy":
-            with file.open("rb") as stream:
-                array = np.lib.format.read_array(stream, allow_pickle=False)
-            return tuple(map(str, as_class_values(array, name=f"{file}")))
-        text = file.read_text(encoding="utf-8")
-        if file.suffix == ".txt":
-            return tuple(text.splitlines())
-        return names_from_json(text)
+    for folder in folders:
+        files = [folder / f"class_names{suffix}" for suffix in _NAME_READERS]
+        present = [file for file in files if file.is_file()]
+        if len(present) > 1:
+            raise InputError(
+                f"{folder} must hold one file of class names; got {present[0].name} and "
+                f"{present[1].name}. Remove one of them."
+            )
+        for file in present:
+            with reading(file, expected="class names"):
+                return _NAME_READERS[file.suffix](file)
+    return None
+
+
+def _names_from_npy(file: Path) -> tuple[str, ...]:
+    with file.open("rb") as stream:
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+    return tuple(map(str, as_class_values(array, name=f"{file}")))
+
+
+def _read_text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+_NAME_READERS: dict[str, Callable[[Path], tuple[str, ...]]] = {
+    ".npy": _names_from_npy,
+    ".json": lambda file: names_from_json(_read_text(file)),
+    ".txt": lambda file: tuple(_read_text(file).splitlines()),
+}
 
 
 def names_from_json(text: str) -> tuple[str, ...]:

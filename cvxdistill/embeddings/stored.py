@@ -1,6 +1,7 @@
 """Rows and headers as a format stores them, before labels are coded and entries checked."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,17 @@ from torch import Tensor
 
 from cvxdistill.errors import InputError
 
+_FLOATING = ("float16", "bfloat16", "float32", "float64")
+_ALIKE = {
+    "num_features": "columns of features:",
+    "dtype": "features of type",
+    "labelled": "labels:",
+    "weighted": "weights:",
+}
+
+LABEL_BLOCK = 1 << 16
+"""Labels that are looked at in one piece when a set is opened."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ShardHeader:
@@ -18,7 +30,7 @@ class ShardHeader:
     Attributes:
         name: what messages call it, usually its path.
         rows: number of rows.
-        num_features: `d`.
+        num_features: `d`; 0 where there are no rows to say it.
         dtype: of the features, a name that numpy and PyTorch share, or `bfloat16`.
         labelled: whether there are labels beside the features.
         weighted: whether there are weights beside the features.
@@ -58,6 +70,38 @@ class StoredRows:
     features: Tensor
     labels: NDArray[Any] | None
     weights: NDArray[Any] | None
+
+
+def check_alike(contents: Contents, *, place: Path) -> None:
+    """Check that there are rows, and that all shards have the same columns.
+
+    Args:
+        contents: what opening found.
+        place: file or folder, for messages.
+
+    Raises:
+        InputError: no rows, features that are not floating, or shards that contradict one another.
+    """
+    # Where there are no rows, some formats cannot say how wide they would be.
+    headers = [header for header in contents.headers if header.rows]
+    if not headers:
+        raise InputError(f"{place} must hold rows of embeddings; got none. Write it anew.")
+    first = headers[0]
+    for header in headers:
+        if header.dtype not in _FLOATING:
+            raise InputError(
+                f"features of {header.name} must be one of {', '.join(_FLOATING)}; got "
+                f"{header.dtype}. Convert them."
+            )
+        if header.num_features < 1:
+            raise InputError(f"features of {header.name} must have 1 column or more; got 0.")
+        for field, what in _ALIKE.items():
+            here, there = getattr(header, field), getattr(first, field)
+            if here != there:
+                raise InputError(
+                    f"all shards must be alike; got {what} {there} in {first.name} and {here} in "
+                    f"{header.name}. Correct one of them."
+                )
 
 
 def check_rows_finite(features: Tensor, *, name: str, start: int) -> None:

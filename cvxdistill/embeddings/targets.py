@@ -23,7 +23,7 @@ def as_class_values(array: NDArray[Any], *, name: str) -> NDArray[Any]:
     """Return stored class labels as a vector of int64 or of strings.
 
     Args:
-        array: `(n,)` or `(n, 1)` whole numbers, strings or UTF-8 bytes.
+        array: `(n,)` or `(n, 1)` whole numbers, truth values, strings or UTF-8 bytes.
         name: the labels, for messages.
 
     Raises:
@@ -39,7 +39,7 @@ def as_class_values(array: NDArray[Any], *, name: str) -> NDArray[Any]:
         raise InputError(f"{name} must be a vector; got shape {array.shape}.{hint}")
     if vector.dtype.kind == "S":
         return np.char.decode(vector, "utf-8")
-    if vector.dtype.kind in "iu":
+    if vector.dtype.kind in "biu":
         return vector.astype(np.int64)
     if vector.dtype.kind == "U":
         return vector
