@@ -14,16 +14,16 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from cvxdistill.checks import check_choice, check_matrix
+from cvxdistill.codecs import LABEL_KINDS, Bits, Float64, LabelCodec, StoredLabels, parse_codec
 from cvxdistill.data import ImageSet, content_hashes
 from cvxdistill.errors import InputError
 from cvxdistill.features import (
     Extractor,
     Preprocessing,
     load_extractor,
-    rebuild_extractor,
+    rebuild_or_leave,
     save_extractor,
 )
-from cvxdistill.features.extractor import GivenModule
 from cvxdistill.files import atomic_folder
 from cvxdistill.heads import Head, RidgeHead
 from cvxdistill.manifest import (
@@ -43,31 +43,6 @@ from cvxdistill.manifest import (
 )
 from cvxdistill.students import Recipe
 
-LABEL_KINDS = ("distribution", "scores")
-
-
-@dataclasses.dataclass(frozen=True)
-class Bits:
-    """What examples and labels of a distilled set take, in bits, before any compression.
-
-    Head, preprocessing, hashes and provenance are left out: they do not grow with the examples,
-    or are not needed to train on them.
-
-    Attributes:
-        images: examples as they are stored, 8 bits a number for bytes and 32 for float32.
-        labels: `64 m C`, labels as they are stored.
-        hard_labels: `m ceil(log2 C)`, what classes alone would take: what one-hot labels need.
-    """
-
-    images: int
-    labels: int
-    hard_labels: int
-
-    @property
-    def total(self) -> int:
-        """Images and labels as they are stored."""
-        return self.images + self.labels
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Distilled:
@@ -82,10 +57,11 @@ class Distilled:
         preprocessing: what was done to images before the extractors, and is to be done for
             students.
         head: the head that the labels were solved for.
-        extractors: those that the labels were solved for; a module that a user brought is not
-            stored, so after loading it is missing here while `provenance` still names it.
+        extractors: those that the labels were solved for; a module that a user brought, or one
+            from elsewhere that is not to be had again, is missing here after loading.
         recipe: how students are to be trained on the labels, where the method chose it.
         provenance: method, seeds, splits, certificate and versions, in JSON types.
+        stored: the form in which `labels` are written, where it is not float64; see `stored_as`.
 
     Raises:
         InputError: sizes, kinds or values that do not fit.
@@ -107,6 +83,7 @@ class Distilled:
     extractors: tuple[Extractor, ...] = ()
     recipe: Recipe | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    stored: StoredLabels | None = None
 
     def __post_init__(self) -> None:
         check_choice("label_kind", self.label_kind, LABEL_KINDS)
@@ -118,6 +95,13 @@ class Distilled:
                     "labels of kind `distribution` must be non-negative with rows that sum to 1; "
                     f"got a smallest entry {float(self.labels.min()):.3g} and row sums "
                     f"{float(sums.min()):.6g} to {float(sums.max()):.6g}. Use kind `scores`."
+                )
+        if self.stored is not None:
+            known = self.stored.label_kind == self.label_kind
+            if not known or not torch.equal(self.stored.decode(), self.labels.double().cpu()):
+                raise InputError(
+                    f"`labels` must be what their form stored as `{self.stored.codec}` holds; got "
+                    "others. Give `stored=None` with new labels."
                 )
 
     def __len__(self) -> int:
@@ -135,7 +119,7 @@ class Distilled:
 
     @property
     def bits(self) -> Bits:
-        """What examples and labels take.
+        """What examples and labels take, as they are stored.
 
         Example:
             >>> images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
@@ -146,40 +130,78 @@ class Distilled:
         classes = len(self.class_names)
         return Bits(
             images=8 * self.examples.element_size() * self.examples.numel(),
-            labels=64 * len(self) * classes,
+            labels=self.codec.bits(len(self), classes, self.label_kind),
             hard_labels=len(self) * (classes - 1).bit_length(),
+        )
+
+    @property
+    def codec(self) -> LabelCodec:
+        """How the labels are stored: as float64 unless `stored_as` says otherwise."""
+        return Float64() if self.stored is None else self.stored.codec
+
+    def stored_as(self, codec: str | LabelCodec, *, metric: Tensor | None = None) -> "Distilled":
+        """Return a copy whose labels are those that a codec leaves of these.
+
+        Args:
+            codec: a name in `CODECS`, with options as in `topk:k=2`, or a codec.
+            metric: `(m, m)`, what errors of labels do to predictions; see
+                [LabelCodec.encode][cvxdistill.codecs.LabelCodec.encode].
+
+        Raises:
+            InputError: an unknown codec or option.
+
+        Example:
+            >>> base = ImageSet(torch.zeros(1, 1, 8, 8), torch.tensor([0]), ("a", "b"), name="toy")
+            >>> made = Distilled(base, torch.tensor([[0.7, 0.3]]), "distribution", ("a", "b"))
+            >>> made.bits.labels, made.stored_as("int8").bits.labels
+            (128, 16)
+        """
+        codec = parse_codec(codec) if isinstance(codec, str) else codec
+        stored = codec.encode(self.labels, self.label_kind, metric=metric)
+        return dataclasses.replace(
+            self,
+            labels=stored.decode().to(self.labels.device),
+            stored=None if codec == Float64() else stored,
         )
 
     def as_dataset(self) -> TensorDataset:
         """Return `(preprocessed example, label)` pairs, both float32, for a `DataLoader`."""
         return TensorDataset(self.preprocessing(self.examples), self.labels.to(torch.float32))
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, codec: str | LabelCodec | None = None) -> None:
         """Write the artefact to `folder`: all of it or nothing.
 
         A folder that holds an artefact already is replaced, whole, once the new one is complete.
 
+        Args:
+            folder: where to.
+            codec: how to store the labels, as in `stored_as`; as they are when not given.
+
         Raises:
             InputError: the folder holds anything that is not part of an artefact, or cannot be
-                written.
+                written, or an unknown codec.
         """
+        if codec is not None:
+            return self.stored_as(codec).save(folder)
         folder = Path(folder)
         check_replaceable(folder)
         with atomic_folder(folder) as temporary:
             self._write(temporary)
+        return None
 
     def _write(self, folder: Path) -> None:
         from safetensors.torch import save_file
 
+        stored = self.stored or Float64().encode(self.labels, self.label_kind)
         tensors = {
             "examples": self.examples,
-            "labels": self.labels.to(torch.float64),
+            **stored.arrays,
             "base_labels": self.base.labels,
             "base_indices": self.base.indices,
         }
         prefixed = {f"preprocessing.{k}": v for k, v in self.preprocessing.tensors().items()}
-        stored = {key: value.cpu().contiguous() for key, value in {**tensors, **prefixed}.items()}
-        save_file(stored, folder / TENSORS)
+        every = {key: value.cpu().contiguous() for key, value in {**tensors, **prefixed}.items()}
+        save_file(every, folder / TENSORS)
         extractors = []
         for index, extractor in enumerate(self.extractors):
             spec = extractor.spec()
@@ -192,6 +214,7 @@ class Distilled:
             kind=kind_of(self.examples),
             shape=tuple(self.base.shape),
             label_kind=self.label_kind,  # type: ignore[arg-type]
+            label_codec=str(self.codec),
             class_names=self.class_names,
             base=BaseRecord(
                 name=self.base.name,
@@ -227,7 +250,8 @@ class Distilled:
         except (OSError, SafetensorError) as error:
             raise InputError(f"`{folder / TENSORS}` is not readable: {error}.") from error
         kept = {k: v for k, v in tensors.items() if not k.startswith("preprocessing.")}
-        if set(kept) != {"examples", "labels", "base_labels", "base_indices"}:
+        arrays = {k: kept[k] for k in kept if k == "labels" or k.startswith("labels.")}
+        if set(kept) - set(arrays) != {"examples", "base_labels", "base_indices"} or not arrays:
             raise InputError(f"`{folder / TENSORS}` holds other tensors: {sorted(kept)}.")
         found = tuple(kept["examples"].shape[1:])
         if found != manifest.shape or kind_of(kept["examples"]) != manifest.kind:
@@ -246,10 +270,11 @@ class Distilled:
             source_split=manifest.base.source_split,
             indices=kept["base_indices"],
         )
+        stored = _stored_labels(arrays, manifest, len(base))
         parts = {k.partition(".")[2]: v for k, v in tensors.items() if k not in kept}
         return cls(
             base=base,
-            labels=kept["labels"],
+            labels=arrays["labels"] if stored is None else stored.decode(),
             label_kind=manifest.label_kind,
             class_names=manifest.class_names,
             preprocessing=Preprocessing.from_record(manifest.preprocessing, parts),
@@ -257,7 +282,18 @@ class Distilled:
             extractors=_load_extractors(folder, manifest),
             recipe=recipe_from_record(manifest.recipe),
             provenance=manifest.provenance,
+            stored=stored,
         )
+
+
+def _stored_labels(
+    arrays: Mapping[str, Tensor], manifest: Manifest, examples: int
+) -> StoredLabels | None:
+    """Return the labels as they were stored; `None` of float64, which needs no decoding."""
+    codec = parse_codec(manifest.label_codec)
+    if codec == Float64() and set(arrays) == {"labels"}:
+        return None
+    return StoredLabels(codec, manifest.label_kind, (examples, len(manifest.class_names)), arrays)
 
 
 def kind_of(examples: Tensor) -> Literal["images", "features"]:
@@ -266,15 +302,13 @@ def kind_of(examples: Tensor) -> Literal["images", "features"]:
 
 
 def _load_extractors(folder: Path, manifest: Manifest) -> tuple[Extractor, ...]:
-    loaded = []
+    loaded: list[Extractor | None] = []
     for spec in manifest.extractors:
-        if str(spec.get("network")).partition(":")[0] == GivenModule.name:
-            continue
         if spec.get("file"):
             extractor = load_extractor(folder / str(spec["file"]))
             if extractor.fingerprint() != spec.get("fingerprint"):
                 raise InputError(f"`{folder / str(spec['file'])}` is another extractor.")
             loaded.append(extractor)
         else:
-            loaded.append(rebuild_extractor(spec))
-    return tuple(loaded)
+            loaded.append(rebuild_or_leave(spec))
+    return tuple(extractor for extractor in loaded if extractor is not None)

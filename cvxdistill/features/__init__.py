@@ -11,15 +11,32 @@ from cvxdistill.features.mlp import MLP
 from cvxdistill.features.moments import StatisticsCache, embed_statistics
 from cvxdistill.features.pixels import Pixels
 from cvxdistill.features.preprocess import Preprocessing
+from cvxdistill.features.pretrained import (
+    BACKBONES,
+    Backbone,
+    TextEncoder,
+    TextModel,
+    parse_backbone,
+    parse_text_model,
+)
 from cvxdistill.features.registry import FEATURES, parse_network
 from cvxdistill.features.resnet import ResNet18
-from cvxdistill.features.store import load_extractor, rebuild_extractor, save_extractor
+from cvxdistill.features.store import (
+    load_extractor,
+    rebuild_extractor,
+    rebuild_or_leave,
+    save_extractor,
+)
+from cvxdistill.features.tap import POOLINGS, Tap
 from cvxdistill.features.train import train_extractor
 
 __all__ = [
+    "BACKBONES",
     "FEATURES",
     "MLP",
+    "POOLINGS",
     "AlexNet",
+    "Backbone",
     "ConvNet",
     "Extractor",
     "LeNet",
@@ -28,6 +45,9 @@ __all__ = [
     "Preprocessing",
     "ResNet18",
     "StatisticsCache",
+    "Tap",
+    "TextEncoder",
+    "TextModel",
     "draw_extractor",
     "draw_pool",
     "draw_weights",
@@ -35,8 +55,11 @@ __all__ = [
     "embed_batches",
     "embed_statistics",
     "load_extractor",
+    "parse_backbone",
     "parse_network",
+    "parse_text_model",
     "rebuild_extractor",
+    "rebuild_or_leave",
     "save_extractor",
     "train_extractor",
     "wrap_module",

@@ -36,6 +36,8 @@ class Network(ABC):
 
     name: ClassVar[str]
     trainable: ClassVar[bool] = True
+    prepares: ClassVar[bool] = False
+    """Whether the module preprocesses raw images itself, so that nobody else may."""
 
     def __post_init__(self) -> None:
         if self.bottleneck is not None and self.bottleneck < 1:
@@ -71,6 +73,10 @@ class Network(ABC):
             for field in dataclasses.fields(self)
             if getattr(self, field.name) != field.default
         }
+
+    def identity(self, input_shape: tuple[int, ...]) -> str:
+        """Return what a fingerprint holds of the recipe, besides the weights."""
+        return f"{self}{input_shape}"
 
     def __str__(self) -> str:
         """Return the spec string that `parse_network` reads, such as `convnet:width=64`."""
@@ -143,13 +149,16 @@ class Extractor(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map preprocessed images `(n, *input_shape)` to features `(n, d)`."""
+        """Map preprocessed images `(n, *input_shape)` to features `(n, d)`.
+
+        A network that `prepares` takes raw images: bytes, or floats in [0, 1].
+        """
         features: Tensor = self.module(images)
         return features
 
     def fingerprint(self) -> str:
         """SHA-256 over the recipe and every weight and buffer."""
-        digest = hashlib.sha256(f"{self.network}{self.input_shape}".encode())
+        digest = hashlib.sha256(self.network.identity(self.input_shape).encode())
         for key, value in sorted(self.module.state_dict().items()):
             digest.update(key.encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())

@@ -1,16 +1,15 @@
 """Features of many images, batch by batch, and the probe that they are a function of the image."""
 
-import contextlib
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from cvxdistill.checks import check_finite
 from cvxdistill.errors import InputError
 from cvxdistill.features.base import Extractor
 from cvxdistill.features.extractor import GivenModule
 from cvxdistill.features.preprocess import Preprocessing
+from cvxdistill.features.probe import PROBE, check_features, plain_float32, probe
 from cvxdistill.features.threads import map_threads
 from cvxdistill.progress import Progress, silent
 
@@ -22,8 +21,8 @@ from cvxdistill.progress import Progress, silent
 # maps stay in cache, and below the size for which the allocator asks the system every time.
 _CPU_BATCH = 32
 _GPU_BATCH = 512
-_PROBE = 16
-_PROBE_TOLERANCE = 1e-3
+# Networks from elsewhere take images many times as large.
+_GPU_BATCH_LARGE = 128
 
 
 def embed_batches(
@@ -47,7 +46,8 @@ def embed_batches(
     Args:
         extractor: the network held still.
         images: `(n, c, h, w)` uint8 or floating, or `(n, d)` floating; on any device.
-        preprocessing: what is done to each batch first.
+        preprocessing: what is done to each batch first; nothing where the network `prepares` raw
+            images itself.
         batch_size: images at once; `None` for 32 on a CPU and 512 elsewhere, measured to be quick.
         device: where to compute, the extractor being moved there; `None` for where it is.
         progress: told the number of images done.
@@ -138,31 +138,45 @@ def _batches(
     if batch_size is not None and batch_size < 1:
         raise InputError(f"`batch_size` must be 1 or more; got {batch_size}.")
     preprocessing = preprocessing.to(place)
-    size = batch_size or (_CPU_BATCH if place.type == "cpu" else _GPU_BATCH)
+    size = batch_size or default_batch(extractor, place)
+
+    def ready(start: int, stop: int) -> Tensor:
+        raw = images[start:stop].to(place)
+        return raw if extractor.network.prepares else preprocessing(raw)
 
     def work(start: int) -> Tensor:
-        with _plain_float32(place):
-            ready = preprocessing(images[start : start + size].to(place))
-            features: Tensor = extractor(ready).float()
-        _check_features(features, start)
+        with plain_float32(place):
+            features: Tensor = extractor(ready(start, start + size)).float()
+        check_features(features, start)
         if out is not None:
             # Here and not by the caller, so that the copy is shared out too.
             out[start : start + len(features)] = features
         return features
 
-    def probe(count: int) -> None:
-        with _plain_float32(place):
-            _probe(extractor, preprocessing(images[:count].to(place)))
+    def look(count: int) -> None:
+        with plain_float32(place):
+            probe(extractor, ready(0, count))
 
+    return _run(work, look, len(images), size, own_threads(extractor, place), progress)
+
+
+def default_batch(extractor: Extractor, place: torch.device) -> int:
+    """Return how many images at once are quick on that device."""
+    if place.type == "cpu":
+        return _CPU_BATCH
+    return _GPU_BATCH_LARGE if extractor.network.prepares else _GPU_BATCH
+
+
+def own_threads(extractor: Extractor, place: torch.device) -> int:
+    """Return in how many threads batches are computed side by side; 0 for one after another."""
     # A module from outside may keep activations on itself, which several threads would mix up.
-    shared = place.type == "cpu" and not isinstance(extractor.network, GivenModule)
-    workers = torch.get_num_threads() if shared else 0
-    return _run(work, probe, len(images), size, workers, progress)
+    outside = isinstance(extractor.network, GivenModule) or extractor.network.prepares
+    return 0 if outside or place.type != "cpu" else torch.get_num_threads()
 
 
 def _run(
     work: Callable[[int], Tensor],
-    probe: Callable[[int], None],
+    look: Callable[[int], None],
     count: int,
     size: int,
     workers: int,
@@ -173,72 +187,11 @@ def _run(
         return
     starts = range(0, count, size)
     if workers:
-        list(map_threads(probe, [_PROBE], workers=1))
+        list(map_threads(look, [PROBE], workers=1))
         batches: Iterator[Tensor] = map_threads(work, starts, workers=workers)
     else:
-        probe(_PROBE)
+        look(PROBE)
         batches = map(work, starts)
     for start, features in zip(starts, batches, strict=True):
         progress("embed", min(start + size, count), count)
         yield features
-
-
-@contextlib.contextmanager
-def _plain_float32(place: torch.device) -> Iterator[None]:
-    """No gradients, no TF32 and no search for convolution algorithms, until left again."""
-    if place.type == "cpu":
-        # The other settings belong to the process, and threads would restore each other's.
-        with torch.no_grad():
-            yield
-        return
-    matmul = torch.backends.cuda.matmul
-    before = matmul.allow_tf32
-    # Search may pick another algorithm, with other rounding, for the second of two equal calls.
-    flags = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    matmul.allow_tf32 = False
-    try:
-        with torch.no_grad(), flags:
-            yield
-    finally:
-        matmul.allow_tf32 = before
-
-
-def _check_features(features: Tensor, start: int) -> None:
-    """Raise unless every feature is finite."""
-    try:
-        check_finite("features", features)
-    except InputError as error:
-        raise InputError(
-            f"{error} Counted in the batch from image {start} on. The extractor overflows or the "
-            "images are not finite: check the weights and the preprocessing."
-        ) from error
-
-
-def _probe(extractor: Extractor, ready: Tensor) -> None:
-    """Raise unless the features are a function of the image alone.
-
-    Raises:
-        InputError: two equal calls differ, or a row changes with the rest of the batch.
-    """
-    first, again = extractor(ready), extractor(ready)
-    cure = (
-        "Features must depend on the image alone: look for BatchNorm or dropout that stays in "
-        "train mode, or random augmentation inside the network."
-    )
-    if first.ndim != 2 or len(first) != len(ready):
-        raise InputError(
-            f"an extractor must give one row of features an image; got {tuple(first.shape)} for "
-            f"{len(ready)} images."
-        )
-    if not torch.equal(first, again) and bool(torch.isfinite(first).all()):
-        raise InputError(f"the extractor gave other features for the same batch. {cure}")
-    # Half the batch in the company of blank images: other batch statistics even for one image.
-    half = ready[: (len(ready) + 1) // 2]
-    other = extractor(torch.cat([half, torch.zeros_like(half)]))[: len(half)]
-    gap = float((other - first[: len(half)]).abs().max())
-    if gap > _PROBE_TOLERANCE * float(first.abs().max()):
-        raise InputError(
-            f"a row of features changed by {gap:.3g} with the rest of its batch. {cure}"
-        )

@@ -8,6 +8,7 @@ from torch import nn
 
 from cvxdistill.errors import InputError
 from cvxdistill.features.base import Extractor, Network
+from cvxdistill.features.tap import Tap
 from cvxdistill.seeding import derive_seed
 
 
@@ -90,9 +91,13 @@ class GivenModule(Network):
 
     Attributes:
         label: what the user calls it.
+        layer: dotted name of the layer whose output is taken; `None` for the module's own.
+        pool: how maps and tokens become one row an image.
     """
 
     label: str = "module"
+    layer: str | None = None
+    pool: str = "mean"
 
     name: ClassVar[str] = "given"
     trainable: ClassVar[bool] = False
@@ -110,23 +115,40 @@ class GivenModule(Network):
 
 
 def wrap_module(
-    module: nn.Module, input_shape: tuple[int, ...], *, label: str = "module"
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    label: str = "module",
+    layer: str | None = None,
+    pool: str = "mean",
 ) -> Extractor:
     """Hold any module still as an extractor: from torchvision, timm or your own.
 
-    The module itself is frozen and put in eval mode, not a copy of it.
+    The module itself is frozen and put in eval mode, not a copy of it. Its features are its output
+    or that of one of its layers, reached by a forward hook; nothing after the layer is computed.
+    Where the module can be named on the command line (`torchvision:`, `timm:`, `module:`),
+    [draw_extractor][cvxdistill.features.draw_extractor] with
+    [parse_network][cvxdistill.features.parse_network] gives one that artefacts can have again.
 
     Args:
-        module: maps `(n, *input_shape)` to `(n, d)`.
+        module: maps `(n, *input_shape)` to features `(n, d)`, tokens `(n, t, d)` or maps
+            `(n, c, h, w)`.
         input_shape: shape of one preprocessed image.
         label: a name for manifests.
+        layer: dotted name of a submodule, such as `layer3`, as `module.named_modules()` gives it.
+        pool: how maps and tokens become `(n, d)`: `mean` or `max` over places or tokens, `cls` for
+            the first token, `mean-last` for maps with channels last, `flatten` for all numbers.
 
     Raises:
-        InputError: the output is not `(n, d)`.
+        InputError: no such layer, or an output that cannot be made `(n, d)`.
 
     Example:
         >>> extractor = wrap_module(nn.Flatten(), (1, 8, 8), label="flatten")
         >>> extractor.num_features, str(extractor.network)
         (64, 'given:label=flatten')
+        >>> conv = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten())
+        >>> wrap_module(conv, (1, 8, 8), layer="1", pool="max").num_features
+        4
     """
-    return Extractor(GivenModule(label=label), module, input_shape, seed=None, trained=True)
+    recipe = GivenModule(label=label, layer=layer, pool=pool)
+    return Extractor(recipe, Tap(module, layer, pool), input_shape, seed=None, trained=True)

@@ -1,6 +1,7 @@
 """Extractors in files, and extractors drawn again from what an artefact recorded."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from cvxdistill.errors import InputError
 from cvxdistill.features.base import Extractor
 from cvxdistill.features.extractor import GivenModule, draw_from_seed
+from cvxdistill.features.pretrained import BACKBONES, Backbone
 from cvxdistill.features.registry import parse_network
 from cvxdistill.files import atomic_file
 
@@ -40,10 +42,10 @@ def save_extractor(extractor: Extractor, path: Path | str) -> None:
         >>> again.fingerprint() == extractor.fingerprint()
         True
     """
-    if isinstance(extractor.network, GivenModule):
+    if isinstance(extractor.network, GivenModule | Backbone):
         raise InputError(
-            f"`{extractor.network}` is a module from outside the package and has no recipe to "
-            "load it with. Save its state_dict yourself and wrap the module again."
+            f"`{extractor.network}` is a module from outside the package and is not stored here. "
+            "Save its state_dict yourself and name or wrap the module again."
         )
     tensors = {
         key: value.detach().cpu().contiguous()
@@ -118,15 +120,41 @@ def rebuild_extractor(spec: Mapping[str, Any], *, device: torch.device | str = "
             "does not give them back. Load its file with `load_extractor`, or wrap the module "
             "again."
         )
-    extractor = draw_from_seed(
-        parse_network(spec["network"]), tuple(spec["input_shape"]), spec["seed"]
-    )
+    network = parse_network(spec["network"])
+    if isinstance(network, Backbone) and network.runs_code:
+        raise InputError(
+            f"`{network}` would be imported, which runs its code, and that no record may ask for. "
+            "If you trust it, draw it yourself: draw_extractor(parse_network(...), shape, seed=0)."
+        )
+    extractor = draw_from_seed(network, tuple(spec["input_shape"]), spec["seed"])
     _verify(
         extractor,
         spec,
         "The record was changed, or it was written by another version of the package. " + _REDRAW,
     )
     return extractor.to(device)
+
+
+def rebuild_or_leave(spec: Mapping[str, Any]) -> Extractor | None:
+    """Rebuild an extractor as `rebuild_extractor` does, where that is possible.
+
+    Returns:
+        The extractor; `None` for a module that a user brought, and, with a warning, for a network
+        from elsewhere that is not to be had as it was, or whose building would run code.
+
+    Raises:
+        InputError: one of this package's networks that is not what the record says.
+    """
+    source = str(spec.get("network")).partition(":")[0]
+    if source == GivenModule.name:
+        return None
+    try:
+        return rebuild_extractor(spec)
+    except InputError as error:
+        if source not in BACKBONES:
+            raise
+        warnings.warn(f"an extractor is left out: {error}", stacklevel=2)
+        return None
 
 
 def _check_spec(spec: object) -> None:

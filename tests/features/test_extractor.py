@@ -117,8 +117,10 @@ def test_wrapped_modules():
         rebuild_extractor(extractor.spec())
     with pytest.raises(InputError, match="outside the package"):
         save_extractor(extractor, "unused.safetensors")
+    with pytest.raises(InputError, match=r"gives \(1,\); expected features \(n, d\)"):
+        wrap_module(nn.Sequential(nn.Flatten(), nn.Flatten(0)), (1,))
     with pytest.raises(InputError, match=r"features \(n, d\); got shape \(1, 2, 8, 8\)"):
-        wrap_module(nn.Conv2d(1, 2, 3, padding=1), SHAPE)
+        Extractor(NETWORK, nn.Conv2d(1, 2, 3, padding=1), SHAPE, seed=None, trained=True)
 
 
 @pytest.mark.parametrize(
