@@ -77,6 +77,14 @@ class Cell:
 
 
 ONLINE = {"online-ridge": "online-ridge", "second-order": "second-order"}
+# What a GPU does in less than a minute.
+LARGE_OURS = "alternating:teachers=4,teacher_steps=1000,students=4,student_steps=400,rounds=6"
+LARGE_TEACHER = "teacher:teachers=4,steps=1000,search=halving,students=2,student_steps=400"
+LARGE = {
+    "teacher": LARGE_TEACHER,
+    "teacher, scores": f"{LARGE_TEACHER},reading=scores",
+    "alternating": LARGE_OURS,
+}
 FROM_SCRATCH = {
     "teacher": TEACHER,
     "teacher, scores": f"{TEACHER},reading=scores",
@@ -104,10 +112,10 @@ CELLS: dict[str, Cell] = {
     ),
     "mnist-lenet-10": Cell("mnist", examples=10, methods=ALL),
     "mnist-lenet-500": Cell("mnist", examples=500, methods=ALL),
-    "mnist-convnet-100": Cell("mnist", student=CONVNET, methods=FROM_SCRATCH),
+    "mnist-convnet-100": Cell("mnist", student=CONVNET, methods=LARGE),
     "kmnist-lenet-100": Cell(**KMNIST, methods=ALL),
-    "cifar10-jpeg-alexnet-100": Cell(**CIFAR, student="alexnet", methods=ALL),
-    "cifar10-jpeg-convnet-100": Cell(**CIFAR, student=CONVNET, zca=True, methods=FROM_SCRATCH),
+    "cifar10-jpeg-alexnet-100": Cell(**CIFAR, student="alexnet", methods={**LARGE, **ONLINE}),
+    "cifar10-jpeg-convnet-100": Cell(**CIFAR, student=CONVNET, zca=True, methods=LARGE),
     "letters-mnist-100": Cell("mnist", **FROM_LETTERS),
     "letters-kmnist-100": Cell(**KMNIST, **FROM_LETTERS),
     "letters-k49-100": Cell(
