@@ -69,13 +69,19 @@ def test_a_step_that_cannot_be_recorded_is_left_to_be_taken(monkeypatch):
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 @pytest.mark.parametrize("spec", ["lenet", "convnet:width=8"])
 def test_recorded_steps_are_the_steps(spec, optimiser):
-    examples, labels = draw(12, 1, 12, 12).float().cuda(), draw_labels(12, 3).float().cuda()
+    # In float64: Adam turns the rounding of a gradient near zero, such as that of a bias before a
+    # norm, into a step of full length, and CUDA's float32 sums differ from call to call.
+    examples, labels = draw(12, 1, 12, 12).cuda(), draw_labels(12, 3).cuda()
     recipe = Recipe(checkpoints=(7, WORTH_RECORDING + 10), optimiser=optimiser, batch_size=6)
     found = {}
     for recorded in (False, True):
         students = Students(
             parse_network(spec), (1, 12, 12), 3, seeds=[0, 1], device="cuda", recorded=recorded
         )
+        students.parameters = {
+            key: value.detach().double().requires_grad_()
+            for key, value in students.parameters.items()
+        }
         fitted = students.fit(examples, labels, "distribution", recipe=recipe)
         found[recorded] = {steps: students.weights() for steps in fitted}
         kept = [record for record in students._records.values() if record is not None]
@@ -83,7 +89,7 @@ def test_recorded_steps_are_the_steps(spec, optimiser):
     for steps in recipe.checkpoints:
         for key, expected in found[False][steps].items():
             got = found[True][steps][key]
-            assert torch.allclose(got, expected, rtol=0, atol=2e-3 * float(expected.abs().max()))
+            assert torch.allclose(got, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
     assert not torch.equal(*(next(iter(found[True][s].values())) for s in recipe.checkpoints))
 
 
