@@ -12,7 +12,12 @@ from cvxdistill.embeddings.base import (
     Rows,
     Shard,
 )
+from cvxdistill.embeddings.clip import ClipShards
+from cvxdistill.embeddings.hf import HuggingFaceShards
 from cvxdistill.embeddings.npy import NpyShards
+from cvxdistill.embeddings.npz import NpzShards
+from cvxdistill.embeddings.parquet import ParquetShards
+from cvxdistill.embeddings.safetensors import SafetensorsShards
 from cvxdistill.embeddings.targets import TargetKind
 from cvxdistill.errors import InputError
 from cvxdistill.files import find_path
@@ -28,7 +33,12 @@ __all__ = [
 ]
 
 READERS: dict[str, type[EmbeddingReader]] = {
+    "clip": ClipShards,
+    "hf": HuggingFaceShards,
     "npy": NpyShards,
+    "npz": NpzShards,
+    "parquet": ParquetShards,
+    "safetensors": SafetensorsShards,
 }
 
 

@@ -16,13 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvxdistill.embeddings.places import choose_split
-from cvxdistill.embeddings.stored import (
-    Contents,
-    ShardHeader,
-    StoredRows,
-    check_alike,
-    check_rows_finite,
-)
+from cvxdistill.embeddings.stored import Contents, StoredRows, check_alike, check_rows_finite
 from cvxdistill.embeddings.targets import TargetCoding, TargetKind, as_weights, find_coding
 from cvxdistill.errors import InputError
 
@@ -172,14 +166,9 @@ class EmbeddingReader(ABC):
         check_alike(contents, place=self.path)
         return contents
 
-    @property
-    def _header(self) -> ShardHeader:
-        """The first header with rows, which all others are like."""
-        return next(header for header in self._contents.headers if header.rows)
-
     @functools.cached_property
     def _coding(self) -> TargetCoding:
-        if not self._header.labelled:
+        if not self._contents.first.labelled:
             return TargetCoding("none", ())
         return find_coding(self._label_blocks(), self._contents.class_names)
 
@@ -191,6 +180,11 @@ class EmbeddingReader(ABC):
                 yield header.name, start, block
                 start += len(block)
 
+    def targets(self) -> Iterator[Tensor]:
+        """Yield the targets of all rows in order, in blocks, without reading features."""
+        for name, start, block in self._label_blocks():
+            yield self._coding.code(block, name=name, start=start)
+
     @functools.cached_property
     def layout(self) -> EmbeddingLayout:
         """What is known before rows are read; computed once.
@@ -198,7 +192,7 @@ class EmbeddingReader(ABC):
         Raises:
             InputError: nothing there, or shards that contradict one another.
         """
-        first = self._header
+        first = self._contents.first
         return EmbeddingLayout(
             shards=tuple(Shard(header.name, header.rows) for header in self._contents.headers),
             num_features=first.num_features,

@@ -1,4 +1,4 @@
-"""Where the parts of a set lie: splits in subfolders or by file name, and names of classes."""
+"""Where the parts of a set lie: splits, and names of classes."""
 
 import json
 import re
@@ -112,6 +112,35 @@ def _files(path: Path, suffix: str) -> list[Path]:
         for file in path.iterdir()
         if file.suffix.lower() == suffix and file.name[0] not in "._" and file.is_file()
     )
+
+
+def holds_files(path: Path, suffix: str) -> bool:
+    """Say whether `path` is a folder in which `split_files` finds any; never raises."""
+    try:
+        return path.is_dir() and bool(split_files(path, suffix))
+    except InputError:
+        # Of this kind, even so; reading says what is wrong with them.
+        return True
+
+
+def require_files(path: Path, suffix: str, *, kind: str) -> dict[str, list[Path]]:
+    """Return `split_files`, of which there must be any.
+
+    Args:
+        path: file or folder.
+        suffix: of the files.
+        kind: of the embeddings, for the message.
+
+    Raises:
+        InputError: none there, or divided and undivided ones.
+    """
+    found = split_files(path, suffix)
+    if not found:
+        raise InputError(
+            f"{kind} expects a {suffix} file or a folder of them; {path} "
+            f"{'holds none' if path.exists() else 'is not there'}. Correct the path."
+        )
+    return found
 
 
 def choose_split(wanted: str | None, splits: tuple[str, ...], *, place: Path) -> str:

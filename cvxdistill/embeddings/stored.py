@@ -56,6 +56,11 @@ class Contents:
     headers: tuple[ShardHeader, ...]
     class_names: tuple[str, ...] | None = None
 
+    @property
+    def first(self) -> ShardHeader:
+        """The first header with rows, which all others are like."""
+        return next(header for header in self.headers if header.rows)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StoredRows:
@@ -86,7 +91,7 @@ def check_alike(contents: Contents, *, place: Path) -> None:
     headers = [header for header in contents.headers if header.rows]
     if not headers:
         raise InputError(f"{place} must hold rows of embeddings; got none. Write it anew.")
-    first = headers[0]
+    first = contents.first
     for header in headers:
         if header.dtype not in _FLOATING:
             raise InputError(
