@@ -7,12 +7,13 @@ import difflib
 from pathlib import Path
 
 from cvxdistill.data.arrays import NpyFolder, NpzArchive
-from cvxdistill.data.base import DataSource, ImageSet, content_hashes
+from cvxdistill.data.base import DataSource, ImageSet
 from cvxdistill.data.cifar import Cifar10, Cifar100
 from cvxdistill.data.digits import Digits
 from cvxdistill.data.fit import FITS, fit_images
 from cvxdistill.data.folder import ImageFolder
 from cvxdistill.data.idx import EmnistLetters, FashionMnist, Kmnist, Mnist
+from cvxdistill.data.items import Items, ItemStream, MemoryItems, content_hashes
 from cvxdistill.data.k49 import Kuzushiji49
 from cvxdistill.data.omniglot import Omniglot, OmniglotAlphabets
 from cvxdistill.data.splits import Splits, split_source
@@ -24,6 +25,9 @@ __all__ = [
     "FITS",
     "DataSource",
     "ImageSet",
+    "ItemStream",
+    "Items",
+    "MemoryItems",
     "Splits",
     "content_hashes",
     "fit_images",

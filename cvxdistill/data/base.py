@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cvxdistill.checks import check_class_labels, check_finite
+from cvxdistill.data.items import ItemStream, MemoryItems
 from cvxdistill.errors import InputError
 
 
@@ -104,6 +105,18 @@ class ImageSet:
             split=self.split if split is None else split,
         )
 
+    def items(self) -> ItemStream:
+        """Return the examples to be read piece by piece, as those of larger sets are."""
+        return MemoryItems(
+            self.images,
+            self.labels,
+            self.class_names,
+            self.indices,
+            name=self.name,
+            split=self.split,
+            digest=self.fingerprint(),
+        )
+
     def to(self, device: torch.device | str) -> "ImageSet":
         """Return the set with images and labels on `device`; `indices` stay on the CPU."""
         return dataclasses.replace(
@@ -116,18 +129,6 @@ class ImageSet:
         digest.update(self.images.cpu().contiguous().numpy().tobytes())
         digest.update(self.labels.cpu().numpy().tobytes())
         return digest.hexdigest()
-
-
-def content_hashes(images: Tensor) -> list[str]:
-    """SHA-256 of each image's bytes, in order: names an image whatever file it came from.
-
-    Example:
-        >>> a, b = content_hashes(torch.zeros(2, 1, 2, 2, dtype=torch.uint8))
-        >>> a == b
-        True
-    """
-    array = images.detach().cpu().contiguous().numpy()
-    return [hashlib.sha256(row.tobytes()).hexdigest() for row in array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +185,16 @@ class DataSource(ABC):
             how: a key of `FITS`.
         """
         return self
+
+    def items(self, split: str) -> ItemStream:
+        """Return one of `splits()` to be read piece by piece; loaded first unless overridden.
+
+        Sources whose examples are files of their own override it.
+
+        Raises:
+            InputError: as `load`.
+        """
+        return self.load(split).items()
 
     @abstractmethod
     def load(self, split: str) -> ImageSet:

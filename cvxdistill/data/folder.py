@@ -16,6 +16,7 @@ from cvxdistill.data.base import DataSource, ImageSet
 from cvxdistill.data.files import require_path, require_split
 from cvxdistill.data.fit import fit_pixels
 from cvxdistill.data.images import SUFFIXES, decode_images
+from cvxdistill.data.items import FileItems, ItemStream
 from cvxdistill.errors import InputError
 from cvxdistill.files import reading
 
@@ -68,6 +69,55 @@ class ImageFolder(DataSource):
             InputError: a file that cannot be decoded, images of different sizes, or a class that
                 the training folder lacks.
         """
+        files, labels, names = self._listing(split)
+        path = require_path(self, expected="a folder or tar of images")
+        return ImageSet(
+            images=self._decode(path, files),
+            labels=labels,
+            class_names=names,
+            name=f"{self.name}:{path.name}",
+            split=split,
+            source_split=split,
+        )
+
+    def items(self, split: str) -> ItemStream:
+        """Return one split to be decoded piece by piece, images of any sizes in it.
+
+        A compressed tar is loaded as a whole, since going back in it means beginning again.
+
+        Raises:
+            InputError: a class that the training folder lacks; for a compressed tar as `load`.
+        """
+        path = require_path(self, expected="a folder or tar of images")
+        if not path.is_dir() and not self._is_plain_tar:
+            return super().items(split)
+        files, labels, names = self._listing(split)
+        if path.is_dir():
+            sizes = [(path / file).stat().st_size for file in files]
+        else:
+            sizes = [self._members[file].size for file in files]
+        return FileItems(
+            functools.partial(self._read, path),
+            files,
+            sizes,
+            labels,
+            names,
+            name=f"{self.name}:{path.name}",
+            split=split,
+        )
+
+    @functools.cached_property
+    def _is_plain_tar(self) -> bool:
+        """Whether files in the tar can be sought, because it is not compressed."""
+        path = require_path(self, expected="a folder or tar of images")
+        try:
+            with tarfile.open(path, "r:"):
+                return True
+        except tarfile.ReadError:
+            return False
+
+    def _listing(self, split: str) -> tuple[list[str], Tensor, tuple[str, ...]]:
+        """Return the files of a split, the class of each, and the names of classes."""
         require_split(self, split)
         path = require_path(self, expected="a folder or tar of images")
         classes = self._layout[split]
@@ -81,14 +131,7 @@ class ImageFolder(DataSource):
         files = [file for group in classes.values() for file in group]
         counts = torch.tensor([len(group) for group in classes.values()])
         labels = torch.tensor([names.index(name) for name in classes])
-        return ImageSet(
-            images=self._decode(path, files),
-            labels=labels.repeat_interleave(counts),
-            class_names=names,
-            name=f"{self.name}:{path.name}",
-            split=split,
-            source_split=split,
-        )
+        return files, labels.repeat_interleave(counts), names
 
     def fitted(self, shape: tuple[int, ...], how: str) -> "ImageFolder":
         """Return the folder with every image made to fit as it is read, whatever its size."""

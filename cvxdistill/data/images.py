@@ -80,7 +80,7 @@ def decode_images(
         InputError: a file that cannot be decoded, or sizes that differ.
     """
     decoded: list[NDArray[np.uint8] | None] = [None] * count
-    for position, image in _decode_in_order(files):
+    for position, image in decode_each(files):
         decoded[position] = image if fit is None else fit(image)
     images = [image for image in decoded if image is not None]
     sizes = Counter(image.shape[:2] for image in images)
@@ -99,10 +99,20 @@ def decode_images(
     return torch.from_numpy(result)
 
 
-def _decode_in_order(
+def decode_each(
     files: Iterable[tuple[int, str, bytes]],
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Decode with a bounded number of files in flight."""
+    """Decode image files in threads, a bounded number of them in flight.
+
+    Args:
+        files: position, name for messages, and bytes of each file; read as it goes.
+
+    Yields:
+        The position and the image, `(h, w)` or `(h, w, 3)`, in the order of `files`.
+
+    Raises:
+        InputError: a file that cannot be decoded.
+    """
     pending: deque[tuple[int, Future[Any]]] = deque()
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
