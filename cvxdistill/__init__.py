@@ -7,6 +7,13 @@ from cvxdistill.data import DATASETS, ImageSet, Splits, fit_images, load_splits
 from cvxdistill.distill import distill
 from cvxdistill.errors import CvxDistillError, IncompatibleError, InputError, SolveError
 from cvxdistill.evaluate import EvalRow, evaluate
+from cvxdistill.export import (
+    EXPORTERS,
+    IMPORTERS,
+    DistilledDataset,
+    export_distilled,
+    import_distilled,
+)
 from cvxdistill.features import (
     FEATURES,
     Extractor,
@@ -46,8 +53,10 @@ __version__ = "0.1.0"
 __all__ = [
     "CONSTRAINTS",
     "DATASETS",
+    "EXPORTERS",
     "FEATURES",
     "HEADS",
+    "IMPORTERS",
     "LOSSES",
     "METHODS",
     "OPTIMISERS",
@@ -58,6 +67,7 @@ __all__ = [
     "CvxDistillError",
     "CvxpyHead",
     "Distilled",
+    "DistilledDataset",
     "EvalRow",
     "Extractor",
     "HingeLoss",
@@ -92,8 +102,10 @@ __all__ = [
     "embed_batches",
     "embed_statistics",
     "evaluate",
+    "export_distilled",
     "fit_images",
     "full_data_path",
+    "import_distilled",
     "load_extractor",
     "load_splits",
     "parse_network",

@@ -58,9 +58,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         mask = _umask()
-        for file in temporary.iterdir():
+        for entry in temporary.rglob("*"):
             # Some writers make private files; a result is as readable as any other new file.
-            file.chmod(0o666 & ~mask)
+            entry.chmod((0o777 if entry.is_dir() else 0o666) & ~mask)
         temporary.chmod(0o777 & ~mask)
         if path.exists():
             retired = temporary.with_name(temporary.name + ".old")

@@ -11,6 +11,8 @@ import typer
 from cvxdistill.cli.compare import compare_command
 from cvxdistill.cli.distill import distill_command
 from cvxdistill.cli.evaluate import evaluate_command
+from cvxdistill.cli.export import export_command
+from cvxdistill.cli.import_ import import_command
 from cvxdistill.cli.info import info_command
 from cvxdistill.errors import CvxDistillError, InputError
 
@@ -26,6 +28,8 @@ app = typer.Typer(
 app.command("distill")(distill_command)
 app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
+app.command("export")(export_command)
+app.command("import")(import_command)
 app.command("info")(info_command)
 
 

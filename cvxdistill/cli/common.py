@@ -159,4 +159,7 @@ def publish(
             console.print(f"{row.setting} {row.network} on {row.labels}: {row.status}")
     if known["certificate_text"]:
         console.print(f"certificate: {known['certificate_text']}")
-    console.print(f"{known['seconds']:.1f} s to the labels; run folder {folder}", soft_wrap=True)
+    # Labels of others may come without the time that they took.
+    seconds = known["seconds"]
+    spent = "" if seconds is None else f"{seconds:.1f} s to the labels; "
+    console.print(f"{spent}run folder {folder}", soft_wrap=True)

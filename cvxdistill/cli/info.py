@@ -14,6 +14,7 @@ from cvxdistill.artifact import Distilled
 from cvxdistill.choose import CHOOSERS
 from cvxdistill.cli import options as opt
 from cvxdistill.data import DATASETS
+from cvxdistill.export import EXPORTERS, IMPORTERS
 from cvxdistill.features import FEATURES
 from cvxdistill.heads import HEADS
 from cvxdistill.labels import CONSTRAINTS, LOSSES
@@ -47,6 +48,8 @@ def _installation() -> dict[str, Any]:
         "solvers": SOLVERS,
         "methods": METHODS,
         "optimisers": OPTIMISERS,
+        "exporters": EXPORTERS,
+        "importers": IMPORTERS,
     }
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     names = {key: sorted(registry) for key, registry in registries.items()}

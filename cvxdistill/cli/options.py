@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cvxdistill.export import EXPORTERS, IMPORTERS
 from cvxdistill.methods import METHODS
 from cvxdistill.students import OPTIMISERS
 
@@ -121,3 +122,20 @@ Out = Annotated[Path | None, typer.Option(help="Folder of the run; named after i
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Run = Annotated[Path, typer.Argument(help="Folder that `distill` wrote.")]
 OptionalRun = Annotated[Path | None, typer.Argument(help="Folder that `distill` wrote.")]
+ExportTo = Annotated[
+    str | None,
+    typer.Option(help=f"{', '.join(EXPORTERS)}, with options as in hub:license=mit."),
+]
+ExportOut = Annotated[
+    Path, typer.Option("--out", help="File or new folder; its ending tells the format.")
+]
+ImportPath = Annotated[Path, typer.Argument(help="File or folder that holds the distilled set.")]
+ImportFrom = Annotated[
+    str | None, typer.Option("--from", help=f"{', '.join(IMPORTERS)}; recognised if unset.")
+]
+ImportTarget = Annotated[
+    str | None, typer.Option("--target", help="Data set that a label JSON's labels are for.")
+]
+AuthorsSeed = Annotated[
+    int | None, typer.Option(help="random_seed of the experiment of a label JSON; 1234 if unset.")
+]
