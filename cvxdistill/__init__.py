@@ -1,5 +1,7 @@
 """Closed-form label distillation: synthetic soft labels for a few real examples."""
 
+from typing import TYPE_CHECKING, Any
+
 from cvxdistill.artifact import Distilled
 from cvxdistill.choose import choose_base
 from cvxdistill.compare import Comparison, SharedProblem, Yardstick, compare
@@ -48,6 +50,9 @@ from cvxdistill.solvers import SOLVERS, choose_prior_weight, choose_temperature,
 from cvxdistill.statistics import TargetStatistics
 from cvxdistill.students import OPTIMISERS, Recipe
 
+if TYPE_CHECKING:
+    from cvxdistill.sklearn import LabelDistiller, LabelDistillerRegressor
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -75,6 +80,8 @@ __all__ = [
     "IncompatibleError",
     "InputError",
     "KernelRidgeHead",
+    "LabelDistiller",
+    "LabelDistillerRegressor",
     "LabelProblem",
     "LabelSolution",
     "LogisticHead",
@@ -115,3 +122,16 @@ __all__ = [
     "train_extractor",
     "wrap_module",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the estimators when they are first asked for, and scikit-learn with them."""
+    if name in ("LabelDistiller", "LabelDistillerRegressor"):
+        import cvxdistill.sklearn as estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
