@@ -29,6 +29,7 @@ class Balanced(Chooser):
     """
 
     name: ClassVar[str] = "balanced"
+    drawn: ClassVar[bool] = True
 
     def choose(self, request: BaseRequest) -> Tensor:
         """Return positions of equally many examples of every class.

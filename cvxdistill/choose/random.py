@@ -24,6 +24,8 @@ class Random(Chooser):
     """
 
     name: ClassVar[str] = "random"
+    nested: ClassVar[bool] = True
+    drawn: ClassVar[bool] = True
 
     def choose(self, request: BaseRequest) -> Tensor:
         """Return positions drawn without replacement.
