@@ -15,7 +15,7 @@ from cvxdistill.checks import check_choice
 from cvxdistill.choose import BaseRequest, ByIndices
 from cvxdistill.data import FITS, ImageSet, fit_images, load_splits, open_source
 from cvxdistill.errors import InputError
-from cvxdistill.export.authors_draws import TARGET_DRAWS, first_class, pick_again
+from cvxdistill.export.authors_draws import TARGET_DRAWS, pick_again, same_classes
 from cvxdistill.export.base import Importer
 from cvxdistill.features import Preprocessing
 
@@ -24,6 +24,8 @@ _NORMALISATION = {
     1: ((0.1307,), (0.3081,)),
     3: ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255)),
 }
+# Their scripts take the images of these as they lie in the files: columns as rows.
+_TRANSPOSED = ("emnist-letters",)
 _REPORTED = ("test_top_1_error", "num_test_steps", "total_train_time")
 
 
@@ -32,8 +34,9 @@ class Authors(Importer):
     """What `label_distillation_rr.py` and `label_distillation_or2.py` write to `results/`.
 
     The JSON has the labels and the classes of the base examples, not the images. Those are picked
-    again from the scripts' seed and proved by the recorded classes, or named by `indices`. Source:
-    <https://github.com/ondrejbohdal/label-distillation>.
+    again from the scripts' seed and proved by the recorded classes, or named by `indices`. Images
+    are given as the labels were learned for them: EMNIST letters lie on their side there, with
+    columns as rows. Source: <https://github.com/ondrejbohdal/label-distillation>.
 
     Attributes:
         target: the data set that the labels were learned for, such as `mnist`.
@@ -71,6 +74,11 @@ class Authors(Importer):
             check_choice("base_fit", self.base_fit, FITS)
         known = _parse(path)
         target = load_splits(self.target, data_root=self.data_root, download=self.download).train
+        if len(target.shape) != 3 or target.shape[0] not in _NORMALISATION:
+            raise InputError(
+                f"the authors' labels are for images, grey or colour; `{target.name}` has examples "
+                f"of shape {target.shape}."
+            )
         if target.num_classes != known.labels.shape[1]:
             raise InputError(
                 f"{path} holds labels over {known.labels.shape[1]} classes; `{target.name}` has "
@@ -79,6 +87,8 @@ class Authors(Importer):
         source = self._source(target)
         positions, how = self._positions(path, known, source, target)
         base = source.subset(positions, split="base")
+        if base.name in _TRANSPOSED:
+            base = dataclasses.replace(base, images=base.images.mT.contiguous())
         if self.base_fit is not None:
             base = fit_images(base, target.shape, how=self.base_fit)
         if base.shape != target.shape:
@@ -93,7 +103,7 @@ class Authors(Importer):
             label_kind="distribution",
             class_names=target.class_names,
             preprocessing=Preprocessing(mean=mean, std=std),
-            provenance=self._provenance(path, known, target, how),
+            provenance=self._provenance(path, known, target, base, how),
         )
 
     def _source(self, target: ImageSet) -> ImageSet:
@@ -108,17 +118,13 @@ class Authors(Importer):
         self, path: Path, known: "_Known", source: ImageSet, target: ImageSet
     ) -> tuple[Tensor, str]:
         """Return positions of the base examples in the source, and how they were found."""
-        first = first_class(source.labels, known.classes)
         if self.indices is not None:
             request = BaseRequest(source, examples=len(known.labels), indices=self.indices)
             positions = ByIndices().choose(request)
-            found = (source.labels[positions] + first).tolist()
-            if found != known.classes:
-                row = next(k for k, number in enumerate(known.classes) if number != found[k])
+            if not same_classes(source.labels[positions], known.classes):
                 raise InputError(
-                    f"base example {row} of {path} is of class {known.classes[row]}, example "
-                    f"{int(source.indices[positions[row]])} of `{source.name}` of class "
-                    f"{found[row]}. Check `indices`, their order, and `base`."
+                    f"the examples of `{source.name}` that `indices` name are of other classes "
+                    f"than the base examples of {path}. Check the numbers, their order, and `base`."
                 )
             return positions, "indices"
         pick = pick_again(
@@ -138,11 +144,16 @@ class Authors(Importer):
         return pick.positions, "balanced" if pick.balanced else "random"
 
     def _provenance(
-        self, path: Path, known: "_Known", target: ImageSet, how: str
+        self, path: Path, known: "_Known", target: ImageSet, base: ImageSet, how: str
     ) -> dict[str, Any]:
         return {
             "data": {"target": self.target},
-            "base": {"source": self.base, "choose": how, "fit": self.base_fit},
+            "base": {
+                "source": self.base,
+                "choose": how,
+                "fit": self.base_fit,
+                "transposed": base.name in _TRANSPOSED,
+            },
             "method": {"name": "authors", "options": f"label JSON {path.name}"},
             "target": {
                 "name": target.name,

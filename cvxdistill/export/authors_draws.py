@@ -18,11 +18,13 @@ TARGET_DRAWS = {
     "kmnist": (60_000, 50_000),
     "mnist": (60_000, 50_000),
 }
+# How likely a match may be by chance, for it to prove anything.
+_MOST_CHANCE = 1e-6
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Pick:
-    """A pick of base examples that has the recorded classes.
+    """Base examples that the scripts may have picked.
 
     Attributes:
         positions: `(m,)` int64 positions in the training part of the source.
@@ -41,24 +43,53 @@ def pick_again(
     Args:
         labels: `(n,)` classes of all examples of the source, from 0, in its order.
         recorded: classes of the base examples, from 0 or (EMNIST letters) from 1.
-        target: name of the target, a key of `TARGET_DRAWS`.
+        target: name of the target; none but those of `TARGET_DRAWS` give a pick.
         num_classes: of the target, over which balanced picks are spread.
         seed: the scripts' `random_seed`.
     """
-    first = first_class(labels, recorded)
-    for order in _orders(len(labels), TARGET_DRAWS.get(target, ()), seed):
-        for balanced in (False, True):
-            quota = max(len(recorded) // num_classes, 1) if balanced else None
-            chosen = _take(labels[order], len(recorded), num_classes, quota)
-            positions = order[chosen]
-            if (labels[positions] + first).tolist() == list(recorded):
-                return Pick(positions, balanced)
+    if target not in TARGET_DRAWS:
+        return None
+    every = picks(
+        labels, len(recorded), draws=TARGET_DRAWS[target], num_classes=num_classes, seed=seed
+    )
+    for pick in every:
+        found = labels[pick.positions]
+        if same_classes(found, recorded) and _chance(labels, found) < _MOST_CHANCE:
+            return pick
     return None
 
 
-def first_class(labels: Tensor, recorded: Sequence[int]) -> int:
-    """Return the number of the first class in the record: 1 where the last would not fit else."""
-    return int(max(recorded, default=0) > int(labels.max()))
+def same_classes(found: Tensor, recorded: Sequence[int]) -> bool:
+    """Whether classes are those of a record, which counts them from 0 or from 1."""
+    shift = torch.tensor(recorded, dtype=torch.int64)
+    if shift.shape != found.shape:
+        return False
+    shift = shift - found
+    return bool((shift == shift[0]).all()) and int(shift[0]) in (0, 1)
+
+
+def picks(
+    labels: Tensor, count: int, *, draws: Sequence[int], num_classes: int, seed: int
+) -> Iterator[Pick]:
+    """Yield what the scripts pick: by new and by old versions of PyTorch, random and balanced.
+
+    Args:
+        labels: as in `pick_again`.
+        count: of base examples, `m`.
+        draws: sizes of the permutations drawn before.
+        num_classes: of the target.
+        seed: the scripts' `random_seed`.
+    """
+    for order in _orders(len(labels), draws, seed):
+        yield Pick(order[:count], balanced=False)
+        chosen = _take_balanced(labels[order], max(count // num_classes, 1), num_classes)
+        yield Pick(order[chosen], balanced=True)
+
+
+def _chance(labels: Tensor, found: Tensor) -> float:
+    """Return how likely examples at random have the found classes: what a match proves."""
+    shares = torch.bincount(labels).double() / len(labels)
+    return float(shares[found].log().sum().exp())
 
 
 def _orders(count: int, draws: Sequence[int], seed: int) -> Iterator[Tensor]:
@@ -79,13 +110,11 @@ def _draw_seed(generator: torch.Generator) -> int:
     return int(torch.empty((), dtype=torch.int64).random_(generator=generator))
 
 
-def _take(labels: Tensor, most: int, num_classes: int, quota: int | None) -> Tensor:
-    """Return the positions taken from shuffled labels: the first, or a quota of each class.
+def _take_balanced(labels: Tensor, quota: int, num_classes: int) -> Tensor:
+    """Return the positions that are taken from shuffled labels.
 
-    Balanced picks open the first `num_classes` classes that come, and fill each up to its quota.
+    The first `num_classes` classes that come are opened, and each is filled up to its quota.
     """
-    if quota is None:
-        return torch.arange(min(most, len(labels)))
     counts: dict[int, int] = {}
     taken = []
     for position, label in enumerate(labels.tolist()):
@@ -93,6 +122,6 @@ def _take(labels: Tensor, most: int, num_classes: int, quota: int | None) -> Ten
         if is_open and counts.get(label, 0) < quota:
             counts[label] = counts.get(label, 0) + 1
             taken.append(position)
-            if len(taken) == min(most, quota * num_classes):
+            if len(taken) == quota * num_classes:
                 break
     return torch.tensor(taken, dtype=torch.int64)

@@ -1,7 +1,6 @@
 """One PyTorch file that `torch.load(path, weights_only=True)` opens, and its data set."""
 
 import dataclasses
-import pickle
 from pathlib import Path
 
 import torch
@@ -40,10 +39,11 @@ class TorchFile(Exporter):
     def _contents(self, path: Path) -> Contents:
         try:
             parts = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            # The message of torch advises to load it unsafely.
+        except Exception as error:
+            # What torch raises here is of many kinds, and often advises to load it unsafely.
             raise InputError(
-                f"{path} is damaged or holds more than tensors and text, and is not opened."
+                f"{path} is damaged or holds more than dense tensors and text, and is not opened. "
+                "Check or replace the file."
             ) from error
         if not isinstance(parts, dict) or not isinstance(parts.get(_RECORD), str):
             raise InputError(f"{path} must hold tensors by name and the text `{_RECORD}`.")
