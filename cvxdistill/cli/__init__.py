@@ -10,6 +10,7 @@ import typer
 
 from cvxdistill.cli.compare import compare_command
 from cvxdistill.cli.distill import distill_command
+from cvxdistill.cli.embed import embed_command
 from cvxdistill.cli.evaluate import evaluate_command
 from cvxdistill.cli.export import export_command
 from cvxdistill.cli.import_ import import_command
@@ -25,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.command("embed")(embed_command)
 app.command("distill")(distill_command)
 app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)

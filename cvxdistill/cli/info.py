@@ -15,7 +15,7 @@ from cvxdistill.choose import CHOOSERS
 from cvxdistill.cli import options as opt
 from cvxdistill.data import DATASETS
 from cvxdistill.export import EXPORTERS, IMPORTERS
-from cvxdistill.features import FEATURES
+from cvxdistill.features import BACKBONES, FEATURES
 from cvxdistill.heads import HEADS
 from cvxdistill.labels import CONSTRAINTS, LOSSES
 from cvxdistill.manifest import versions
@@ -42,6 +42,7 @@ def _installation() -> dict[str, Any]:
         "data sets": DATASETS,
         "choosers": CHOOSERS,
         "networks": FEATURES,
+        "sources of extractors": BACKBONES,
         "heads": HEADS,
         "losses": LOSSES,
         "constraints": CONSTRAINTS,

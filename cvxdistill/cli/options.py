@@ -117,6 +117,33 @@ InProcess = Annotated[
     bool, typer.Option("--in-process", help="Run methods in this process, not in one each.")
 ]
 SkipFull = Annotated[bool, typer.Option("--skip-full", help="Leave the full data out.")]
+EmbedExtractor = Annotated[
+    str | None,
+    typer.Option(
+        "--extractor",
+        help="torchvision:NAME[@LAYER], timm:NAME, module:PACKAGE.ATTRIBUTE, text:MODEL, or a "
+        "network such as convnet:width=64; with options, as in ,weights=none,seed=0.",
+    ),
+]
+EmbedSplit = Annotated[
+    str | None,
+    typer.Option("--split", help="train, validation, test or all; the first there is if unset."),
+]
+Shards = Annotated[Path, typer.Option("--out", help="Folder of the shards.")]
+Storage = Annotated[str, typer.Option("--format", help="npy, safetensors or parquet.")]
+FeatureType = Annotated[
+    str, typer.Option("--dtype", help="float32, float16, or bfloat16 (safetensors).")
+]
+ShardRows = Annotated[int, typer.Option(help="Examples in a shard.")]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Examples at once; what is quick on the device if unset.")
+]
+Metadata = Annotated[
+    bool,
+    typer.Option("--metadata/--no-metadata", help="Keep index, hash and source of examples."),
+]
+TextColumn = Annotated[str | None, typer.Option(help="Column of texts; a usual name if unset.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of the classes of texts, if any.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; named after it if unset.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]

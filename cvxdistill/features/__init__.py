@@ -4,6 +4,7 @@ from cvxdistill.features.alexnet import AlexNet
 from cvxdistill.features.base import Extractor, Network
 from cvxdistill.features.convnet import ConvNet
 from cvxdistill.features.embedding import embed, embed_batches
+from cvxdistill.features.encoders import Encoder, ImageEncoder, TextFeatures
 from cvxdistill.features.extractor import draw_extractor, draw_pool, wrap_module
 from cvxdistill.features.initialise import draw_weights
 from cvxdistill.features.lenet import LeNet
@@ -21,6 +22,7 @@ from cvxdistill.features.pretrained import (
 )
 from cvxdistill.features.registry import FEATURES, parse_network
 from cvxdistill.features.resnet import ResNet18
+from cvxdistill.features.shards import embed_items, embed_to_shards
 from cvxdistill.features.store import (
     load_extractor,
     rebuild_extractor,
@@ -38,7 +40,9 @@ __all__ = [
     "AlexNet",
     "Backbone",
     "ConvNet",
+    "Encoder",
     "Extractor",
+    "ImageEncoder",
     "LeNet",
     "Network",
     "Pixels",
@@ -47,13 +51,16 @@ __all__ = [
     "StatisticsCache",
     "Tap",
     "TextEncoder",
+    "TextFeatures",
     "TextModel",
     "draw_extractor",
     "draw_pool",
     "draw_weights",
     "embed",
     "embed_batches",
+    "embed_items",
     "embed_statistics",
+    "embed_to_shards",
     "load_extractor",
     "parse_backbone",
     "parse_network",
