@@ -13,8 +13,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from cvxdistill.checks import check_choice, check_matrix
-from cvxdistill.codecs import LABEL_KINDS, Bits, Float64, LabelCodec, StoredLabels, parse_codec
+from cvxdistill.checks import check_matrix
+from cvxdistill.codecs import (
+    Bits,
+    Float64,
+    LabelCodec,
+    StoredLabels,
+    check_label_kind,
+    parse_codec,
+)
 from cvxdistill.data import ImageSet, content_hashes
 from cvxdistill.errors import InputError
 from cvxdistill.features import (
@@ -39,6 +46,7 @@ from cvxdistill.manifest import (
     read_manifest,
     recipe_from_record,
     sha256_of,
+    stored_labels,
     versions,
 )
 from cvxdistill.students import Recipe
@@ -86,23 +94,10 @@ class Distilled:
     stored: StoredLabels | None = None
 
     def __post_init__(self) -> None:
-        check_choice("label_kind", self.label_kind, LABEL_KINDS)
         check_matrix("labels", self.labels, rows=len(self.base), columns=len(self.class_names))
-        if self.label_kind == "distribution":
-            sums = self.labels.sum(1)
-            if float(self.labels.min()) < -1e-6 or float((sums - 1).abs().max()) > 1e-6:
-                raise InputError(
-                    "labels of kind `distribution` must be non-negative with rows that sum to 1; "
-                    f"got a smallest entry {float(self.labels.min()):.3g} and row sums "
-                    f"{float(sums.min()):.6g} to {float(sums.max()):.6g}. Use kind `scores`."
-                )
+        check_label_kind(self.labels, self.label_kind)
         if self.stored is not None:
-            known = self.stored.label_kind == self.label_kind
-            if not known or not torch.equal(self.stored.decode(), self.labels.double().cpu()):
-                raise InputError(
-                    f"`labels` must be what their form stored as `{self.stored.codec}` holds; got "
-                    "others. Give `stored=None` with new labels."
-                )
+            self.stored.check_holds(self.labels, self.label_kind)
 
     def __len__(self) -> int:
         return len(self.base)
@@ -181,13 +176,10 @@ class Distilled:
             InputError: the folder holds anything that is not part of an artefact, or cannot be
                 written, or an unknown codec.
         """
-        if codec is not None:
-            return self.stored_as(codec).save(folder)
         folder = Path(folder)
         check_replaceable(folder)
         with atomic_folder(folder) as temporary:
-            self._write(temporary)
-        return None
+            (self if codec is None else self.stored_as(codec))._write(temporary)
 
     def _write(self, folder: Path) -> None:
         from safetensors.torch import save_file
@@ -270,7 +262,7 @@ class Distilled:
             source_split=manifest.base.source_split,
             indices=kept["base_indices"],
         )
-        stored = _stored_labels(arrays, manifest, len(base))
+        stored = stored_labels(arrays, manifest, examples=len(base))
         parts = {k.partition(".")[2]: v for k, v in tensors.items() if k not in kept}
         return cls(
             base=base,
@@ -284,16 +276,6 @@ class Distilled:
             provenance=manifest.provenance,
             stored=stored,
         )
-
-
-def _stored_labels(
-    arrays: Mapping[str, Tensor], manifest: Manifest, examples: int
-) -> StoredLabels | None:
-    """Return the labels as they were stored; `None` of float64, which needs no decoding."""
-    codec = parse_codec(manifest.label_codec)
-    if codec == Float64() and set(arrays) == {"labels"}:
-        return None
-    return StoredLabels(codec, manifest.label_kind, (examples, len(manifest.class_names)), arrays)
 
 
 def kind_of(examples: Tensor) -> Literal["images", "features"]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import PydanticSerializationError
 from torch import Tensor
 
 from cvxdistill.checks import check_choice
+from cvxdistill.codecs import Float64, StoredLabels, parse_codec
 from cvxdistill.errors import InputError
 from cvxdistill.heads import HEADS, Head
 from cvxdistill.students import Recipe
@@ -45,6 +46,8 @@ class Manifest(BaseModel):
     kind: Literal["images", "features"]
     shape: tuple[int, ...]
     label_kind: Literal["distribution", "scores"]
+    # Artefacts of before there were others do not name it.
+    label_codec: str = "float64"
     class_names: tuple[str, ...]
     base: BaseRecord
     content_hashes: tuple[str, ...]
@@ -54,6 +57,11 @@ class Manifest(BaseModel):
     recipe: dict[str, Any] | None
     provenance: dict[str, Any]
     files: dict[str, str]
+
+    @field_validator("label_codec")
+    @classmethod
+    def _is_known(cls, spec: str) -> str:
+        return str(parse_codec(spec))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -139,6 +147,20 @@ def head_from_record(record: Mapping[str, Any]) -> Head:
         raise
     except (TypeError, ValueError) as error:
         raise InputError(f"the head's options do not fit: {error}.") from error
+
+
+def stored_labels(
+    arrays: Mapping[str, Tensor], manifest: Manifest, *, examples: int
+) -> StoredLabels | None:
+    """Restore the form in which labels are stored; `None` of float64, which needs no decoding.
+
+    Raises:
+        InputError: arrays that do not belong to this form.
+    """
+    codec = parse_codec(manifest.label_codec)
+    if codec == Float64() and set(arrays) == {"labels"}:
+        return None
+    return StoredLabels(codec, manifest.label_kind, (examples, len(manifest.class_names)), arrays)
 
 
 def recipe_from_record(record: Mapping[str, Any] | None) -> Recipe | None:

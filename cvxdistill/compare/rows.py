@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from cvxdistill.artifact import Bits
+from cvxdistill.codecs import Bits
 from cvxdistill.evaluate import EvalRow, nested
 
 FAILED = "failed"

@@ -1,6 +1,7 @@
 """The artefact: what is saved comes back, what was changed is refused, and nothing is half done."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pickle
@@ -17,11 +18,13 @@ from artifact.makers import (
 from cases import draw
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader
 
 from cvxdistill.artifact import Distilled
 from cvxdistill.choose import choose_base
+from cvxdistill.codecs import parse_codec
 from cvxdistill.data import ImageSet
 from cvxdistill.errors import InputError
 from cvxdistill.features import (
@@ -238,6 +241,86 @@ def test_bits_are_those_of_the_stored_tensors(dtype, shape, images):
     assert bits.total == bits.images + bits.labels
 
 
+@pytest.mark.parametrize("spec", ["float64", "int8", "int4", "topk:k=2", "low-rank:rank=1"])
+@pytest.mark.parametrize("kind", ["scores", "distribution"])
+def test_compressed_labels_come_back_with_the_bits_they_take(spec, kind, tmp_path):
+    labels = draw(4, 3) if kind == "scores" else torch.softmax(draw(4, 3), 1)
+    made = plain(labels=labels, label_kind=kind)
+    made.save(tmp_path / "saved", codec=spec)
+    made.stored_as(spec).save(tmp_path / "stored")
+    expected = parse_codec(spec).encode(labels, kind)
+    for name in ("saved", "stored"):
+        loaded = Distilled.load(tmp_path / name)
+        assert loaded.codec == parse_codec(spec)
+        assert torch.equal(loaded.labels, expected.decode())
+        assert loaded.bits.labels == expected.bits
+        tensors = load_file(tmp_path / name / TENSORS)
+        held = [tensor for key, tensor in tensors.items() if key.split(".")[0] == "labels"]
+        assert sum(8 * len(one.view(torch.uint8).flatten()) for one in held) == expected.bits
+        # Saved once more, nothing is encoded again.
+        loaded.save(tmp_path / "again")
+        assert_same(Distilled.load(tmp_path / "again"), loaded)
+    assert torch.equal(made.labels, labels)
+    assert made.bits.labels == 64 * 12
+
+
+def test_labels_steered_by_a_metric_survive_saving(tmp_path):
+    labels, root = draw(4, 3), draw(4, 4, seed=1)
+    made = plain(labels=labels).stored_as("int2", metric=root @ root.mT)
+    assert not torch.equal(made.labels, plain(labels=labels).stored_as("int2").labels)
+    made.save(tmp_path / "run")
+    assert torch.equal(Distilled.load(tmp_path / "run").labels, made.labels)
+
+
+def test_an_artefact_of_before_codecs_is_float64(tmp_path):
+    made = plain()
+    made.save(tmp_path / "run")
+    edit(tmp_path / "run", change_in("label_codec", to=KeyError))
+    loaded = Distilled.load(tmp_path / "run")
+    assert_same(loaded, made)
+    assert loaded.stored is None
+    assert str(loaded.codec) == "float64"
+
+
+def test_other_labels_beside_the_stored_ones_are_refused():
+    made = plain().stored_as("int8")
+    with pytest.raises(InputError, match="must be those that are stored as `int8`"):
+        dataclasses.replace(made, labels=draw(4, 3))
+    changed = dataclasses.replace(made, labels=draw(4, 3), stored=None)
+    assert changed.bits.labels == 64 * 12
+    assert str(made.stored_as("float64").codec) == "float64"
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda t: t.pop("labels.step"), "made of the arrays labels, .*labels.step.*; got"),
+        (lambda t: t.update({"labels.more": torch.zeros(1)}), "made of the arrays"),
+        (lambda t: t.update({"labels": t["labels"][1:].clone()}), r"`labels` must be uint8 of sh"),
+        (lambda t: t["labels.step"].fill_(float("nan")), "hold NaN or infinite"),
+        (lambda t: t["labels.exponent"].fill_(30_000), "have 2.30000 for their size"),
+        (lambda t: t.pop("labels"), "made of the arrays"),
+    ],
+)
+def test_damaged_compressed_labels_are_refused(tmp_path, change, match):
+    plain().save(tmp_path / "run", codec="int4")
+    rewrite_tensors(tmp_path / "run", change)
+    with pytest.raises(InputError, match=match):
+        Distilled.load(tmp_path / "run")
+
+
+def test_a_codec_that_is_not_the_one_of_the_labels_is_found(tmp_path):
+    plain().save(tmp_path / "run", codec="int4")
+    for spec, match in (
+        ("int8", "`labels` must be uint8 of shape .* for 4 examples and 3 classes"),
+        ("float64", "made of the arrays labels; got"),
+        ("gzip", "not a valid manifest: label_codec: .*`label codec` must be one of"),
+    ):
+        edit(tmp_path / "run", change_in("label_codec", to=spec))
+        with pytest.raises(InputError, match=match):
+            Distilled.load(tmp_path / "run")
+
+
 def test_true_labels_exist_only_within_the_classes():
     made = plain()
     assert made.true_labels.tolist() == made.base.labels.tolist()
@@ -325,7 +408,7 @@ def edit(folder, change):
 
 
 MANIFEST_KEYS = (
-    "format", "kind", "shape", "label_kind", "class_names", "base", "content_hashes",
+    "format", "kind", "shape", "label_kind", "label_codec", "class_names", "base", "content_hashes",
     "preprocessing", "head", "extractors", "recipe", "provenance", "files",
 )  # fmt: skip
 
@@ -334,7 +417,8 @@ def test_the_keys_are_those_tested_here(saved):
     assert tuple(json.loads((saved / MANIFEST).read_text())) == MANIFEST_KEYS
 
 
-@pytest.mark.parametrize("key", MANIFEST_KEYS)
+# Artefacts of before labels could be compressed have no such key.
+@pytest.mark.parametrize("key", [key for key in MANIFEST_KEYS if key != "label_codec"])
 def test_a_missing_key_is_found(saved, key):
     edit(saved, lambda manifest: manifest.pop(key))
     with pytest.raises(InputError, match=f"not a valid manifest: {key}: "):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
-from cvxdistill.artifact import Bits
+from cvxdistill.codecs import Bits
 from cvxdistill.compare import Comparison, CurvePoint, MethodRow
 from cvxdistill.errors import InputError
 from cvxdistill.evaluate import EvalRow
