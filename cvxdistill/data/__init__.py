@@ -10,6 +10,13 @@ from cvxdistill.data.arrays import NpyFolder, NpzArchive
 from cvxdistill.data.base import DataSource, ImageSet
 from cvxdistill.data.cifar import Cifar10, Cifar100
 from cvxdistill.data.digits import Digits
+from cvxdistill.data.embedded import (
+    ClipFolder,
+    EmbeddedSource,
+    HuggingFaceFolder,
+    ParquetFiles,
+    SafetensorsFiles,
+)
 from cvxdistill.data.fit import FITS, fit_images
 from cvxdistill.data.folder import ImageFolder
 from cvxdistill.data.idx import EmnistLetters, FashionMnist, Kmnist, Mnist
@@ -17,6 +24,7 @@ from cvxdistill.data.items import Items, ItemStream, MemoryItems, content_hashes
 from cvxdistill.data.k49 import Kuzushiji49
 from cvxdistill.data.omniglot import Omniglot, OmniglotAlphabets
 from cvxdistill.data.splits import Splits, split_source
+from cvxdistill.embeddings import READERS
 from cvxdistill.errors import InputError
 from cvxdistill.files import find_path
 
@@ -39,10 +47,12 @@ __all__ = [
 DATASETS: dict[str, type[DataSource]] = {
     "cifar10": Cifar10,
     "cifar100": Cifar100,
+    "clip": ClipFolder,
     "digits": Digits,
     "emnist-letters": EmnistLetters,
     "fashion-mnist": FashionMnist,
     "folder": ImageFolder,
+    "hf": HuggingFaceFolder,
     "k49": Kuzushiji49,
     "kmnist": Kmnist,
     "mnist": Mnist,
@@ -50,6 +60,8 @@ DATASETS: dict[str, type[DataSource]] = {
     "npz": NpzArchive,
     "omniglot": Omniglot,
     "omniglot-alphabets": OmniglotAlphabets,
+    "parquet": ParquetFiles,
+    "safetensors": SafetensorsFiles,
 }
 
 
@@ -108,15 +120,20 @@ def _existing(text: str, root: Path | None, spec: str) -> Path:
 
 
 def _guess_kind(path: Path) -> str:
+    if path.is_dir() and any(path.glob("*.npy")):
+        return "npy"
+    for kind, source in DATASETS.items():
+        if issubclass(source, EmbeddedSource) and READERS[kind].recognises(path):
+            return kind
     if path.is_dir():
-        return "npy" if any(path.glob("*.npy")) else "folder"
+        return "folder"
     name = path.name.lower()
     if name.endswith(".npz"):
         return "npz"
     if name.endswith((".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")):
         return "folder"
     raise InputError(
-        f"{path} must be a folder, a tar or an .npz archive to be read without a kind. Write "
+        f"{path} must be a folder, a tar, or a file of arrays to be read without a kind. Write "
         "KIND:PATH with one of "
         f"{', '.join(name for name, kind in DATASETS.items() if kind.needs_path)}."
     )

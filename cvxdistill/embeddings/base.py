@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvxdistill.embeddings.places import choose_split
-from cvxdistill.embeddings.stored import Contents, StoredRows, check_alike, check_rows_finite
+from cvxdistill.embeddings.stored import Contents, StoredRows, check_alike, check_features
 from cvxdistill.embeddings.targets import TargetCoding, TargetKind, as_weights, find_coding
 from cvxdistill.errors import InputError
 
@@ -260,9 +260,10 @@ class EmbeddingReader(ABC):
     def _checked(self, shard: int, start: int, stop: int, size: int) -> Iterator[Rows]:
         first = sum(header.rows for header in self._contents.headers[:shard])
         name = self._contents.headers[shard].name
+        width = self._contents.first.num_features
         at = start
         for stored in self._stored(shard, start, stop, size):
-            check_rows_finite(stored.features, name=name, start=at)
+            check_features(stored.features, columns=width, name=name, start=at)
             labels, weights = stored.labels, stored.weights
             yield Rows(
                 features=stored.features,

@@ -102,14 +102,16 @@ class NpzShards(EmbeddingReader):
 
     def _stored(self, shard: int, start: int, stop: int, size: int) -> Iterator[StoredRows]:
         arrays = self._arrays
-        nothing = (None for _ in range(start, stop, size))
-        streams = (
-            self._member(names[shard]).batches(start, stop, size) if names else nothing
+        features, labels, weights = (
+            self._member(names[shard]).batches(start, stop, size) if names else None
             for names in (arrays.examples, arrays.labels, arrays.weights)
         )
-        for features, labels, weights in zip(*streams, strict=False):
-            assert features is not None
-            yield StoredRows(torch.from_numpy(features), labels, weights)
+        for block in features or ():
+            yield StoredRows(
+                torch.from_numpy(block),
+                None if labels is None else next(labels),
+                None if weights is None else next(weights),
+            )
 
     def _say(self, name: str) -> str:
         return f"`{name}` in {self.path}"

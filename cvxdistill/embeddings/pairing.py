@@ -5,14 +5,12 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from cvxdistill.embeddings.places import ALL, ORDER, PARTS
 from cvxdistill.errors import InputError
 
 FEATURES = ("features", "embeddings", "x")
 LABELS = ("labels", "y")
 WEIGHTS = ("weights",)
-
-_PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
-_ORDER = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +62,7 @@ def pair_arrays(
         ('features_9', 'features_10')
     """
     words = sorted((*examples, *labels, *weights), key=len, reverse=True)
-    either, splits = "|".join(map(re.escape, words)), "|".join(_PARTS)
+    either, splits = "|".join(map(re.escape, words)), "|".join(PARTS)
     pattern = re.compile(
         rf"(?:(?P<before>{splits})_)?(?P<word>{either})(?:_(?P<after>{splits}))?(?:_(?P<shard>\d+))?",
         re.IGNORECASE,
@@ -76,7 +74,7 @@ def pair_arrays(
         match = pattern.fullmatch(name)
         if match is None or (match["before"] and match["after"]):
             continue
-        split = _PARTS.get((match["before"] or match["after"] or "").lower(), "all")
+        split = PARTS.get((match["before"] or match["after"] or "").lower(), ALL)
         shard = -1 if match["shard"] is None else int(match["shard"])
         shards = found.setdefault(split, {}).setdefault(spelt[match["word"].lower()], {})
         if shard in shards:
@@ -95,12 +93,12 @@ def pair_arrays(
             f"{place} must hold {_either(examples)}{beside}; got "
             f"{', '.join(listed[:8]) or 'nothing'}. Rename them."
         )
-    if "all" in pairs and len(pairs) > 1:
+    if ALL in pairs and len(pairs) > 1:
         raise InputError(
             f"{place} must hold either train and test arrays or undivided ones; got both. "
             "Remove one kind."
         )
-    return {split: pairs[split] for split in ("all", *_ORDER) if split in pairs}
+    return {split: pairs[split] for split in (ALL, *ORDER) if split in pairs}
 
 
 def pair_told(

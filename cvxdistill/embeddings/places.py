@@ -12,7 +12,7 @@ from cvxdistill.errors import InputError
 from cvxdistill.files import reading
 
 ALL = "all"
-_PARTS = {
+PARTS = {
     "train": "train",
     "training": "train",
     "val": "validation",
@@ -21,7 +21,9 @@ _PARTS = {
     "dev": "validation",
     "test": "test",
 }
-_PREFIX = re.compile(rf"({'|'.join(_PARTS)})(?![a-z0-9])", re.IGNORECASE)
+"""Words for the splits, in lower case."""
+ORDER = ("train", "validation", "test")
+_PREFIX = re.compile(rf"({'|'.join(PARTS)})(?![a-z0-9])", re.IGNORECASE)
 
 
 def natural_order(paths: Iterable[Path]) -> list[Path]:
@@ -51,7 +53,7 @@ def split_folders(path: Path, holds: Callable[[Path], bool]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for child in sorted(path.iterdir()) if path.is_dir() else ():
-        split = _PARTS.get(child.name.lower())
+        split = PARTS.get(child.name.lower())
         if split is None or not child.is_dir() or not holds(child):
             continue
         if split in found:
@@ -60,7 +62,7 @@ def split_folders(path: Path, holds: Callable[[Path], bool]) -> dict[str, Path]:
                 "Remove or rename one of them."
             )
         found[split] = child
-    return {split: found[split] for split in ("train", "validation", "test") if split in found}
+    return {split: found[split] for split in ORDER if split in found}
 
 
 def split_files(path: Path, suffix: str) -> dict[str, list[Path]]:
@@ -91,7 +93,7 @@ def split_files(path: Path, suffix: str) -> dict[str, list[Path]]:
     named: dict[str, list[Path]] = {}
     for file in direct:
         match = _PREFIX.match(file.name)
-        (plain if match is None else named.setdefault(_PARTS[match[1].lower()], [])).append(file)
+        (plain if match is None else named.setdefault(PARTS[match[1].lower()], [])).append(file)
     kinds = [kind for kind in (found, named, plain) if kind]
     if len(kinds) > 1:
         raise InputError(
@@ -101,7 +103,7 @@ def split_files(path: Path, suffix: str) -> dict[str, list[Path]]:
     if plain:
         return {ALL: plain}
     whole = found or named
-    return {split: whole[split] for split in ("train", "validation", "test") if split in whole}
+    return {split: whole[split] for split in ORDER if split in whole}
 
 
 def _files(path: Path, suffix: str) -> list[Path]:
@@ -161,7 +163,7 @@ def choose_split(wanted: str | None, splits: tuple[str, ...], *, place: Path) ->
                 f"{place}@{splits[0]}."
             )
         return splits[0]
-    split = wanted if wanted in splits else _PARTS.get(wanted.lower(), wanted)
+    split = wanted if wanted in splits else PARTS.get(wanted.lower(), wanted)
     if split not in splits:
         raise InputError(f"split of {place} must be one of {', '.join(splits)}; got `{wanted}`.")
     return split

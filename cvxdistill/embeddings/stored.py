@@ -109,17 +109,23 @@ def check_alike(contents: Contents, *, place: Path) -> None:
                 )
 
 
-def check_rows_finite(features: Tensor, *, name: str, start: int) -> None:
-    """Check that features are finite.
+def check_features(features: Tensor, *, columns: int, name: str, start: int) -> None:
+    """Check that features have as many columns as the first ones, and are finite.
 
     Args:
         features: `(n, d)`, floating.
+        columns: `d` of the whole set; lists of no fixed size may change their length.
         name: the shard, for the message.
         start: number of the first row, for the message.
 
     Raises:
         InputError: with the first bad row.
     """
+    if features.shape[1] != columns:
+        raise InputError(
+            f"features of {name} must have {columns} columns as in the first row; got "
+            f"{features.shape[1]} from row {start} on. Remove or repair them."
+        )
     # A sum is finite when every entry is, unless it overflows: half precision is summed in single.
     wide = torch.float64 if features.dtype == torch.float64 else torch.float32
     if bool(torch.isfinite(features.sum(dtype=wide))):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from embeddings.writers import Embedded, write_splits
 from PIL import Image
 
 from cvxdistill.data import DATASETS
@@ -240,13 +241,36 @@ def write_digits(root: Path) -> Written:
     return Written("digits", root, {"all": (images[:, None], bunch.target)}, tuple("0123456789"))
 
 
+# --- embeddings ------------------------------------------------------------------------------
+
+
+def write_embedded(kind: str) -> Callable[[Path], Written]:
+    """Two splits of feature vectors in two shards each, in a format of `cvxdistill.embeddings`."""
+
+    def write(root: Path) -> Written:
+        names, truth = ("no", "so", "yes"), {}
+        for i, split in enumerate(("train", "test")):
+            features = np.random.default_rng(i).standard_normal((12, 5)).astype(np.float32)
+            labels = cycle_labels(12, 3)
+            truth[split] = (features, labels)
+        splits = {
+            split: Embedded([x[:8], x[8:]], [y[:8], y[8:]], names=names)
+            for split, (x, y) in truth.items()
+        }
+        return Written(write_splits(kind, root / kind, splits), root, truth, names)
+
+    return write
+
+
 WRITERS: dict[str, Callable[[Path], Written]] = {
     "cifar10": write_cifar("cifar10"),
     "cifar100": write_cifar("cifar100"),
+    "clip": write_embedded("clip"),
     "digits": write_digits,
     "emnist-letters": write_idx("emnist-letters"),
     "fashion-mnist": write_idx("fashion-mnist"),
     "folder": write_folder,
+    "hf": write_embedded("hf"),
     "k49": write_k49,
     "kmnist": write_idx("kmnist"),
     "mnist": write_idx("mnist"),
@@ -254,4 +278,6 @@ WRITERS: dict[str, Callable[[Path], Written]] = {
     "npz": write_npz,
     "omniglot": write_omniglot("omniglot"),
     "omniglot-alphabets": write_omniglot("omniglot-alphabets"),
+    "parquet": write_embedded("parquet"),
+    "safetensors": write_embedded("safetensors"),
 }
