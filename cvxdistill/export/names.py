@@ -18,7 +18,7 @@ def folder_names(names: Sequence[str]) -> tuple[str, ...]:
 
     Example:
         >>> folder_names(["A/B", "a_b", "été", "..", "con"])
-        ('A_B', 'a_b-2', 'été', '_', 'con_')
+        ('A_B', 'a_b-2', 'été', '_', '_con')
     """
     taken: set[str] = set()
     found = []
@@ -38,7 +38,7 @@ def _plain(name: str) -> str:
     kept = "".join(c if c.isalnum() or c in _KEPT or _is_mark(c) else "_" for c in composed)
     # Windows drops dots and spaces at the end; a dot in front hides a folder.
     short = kept.encode()[:_MOST_BYTES].decode(errors="ignore").strip(" .") or "_"
-    return f"{short}_" if short.partition(".")[0].strip().lower() in _RESERVED else short
+    return f"_{short}" if short.partition(".")[0].strip().lower() in _RESERVED else short
 
 
 def _is_mark(character: str) -> bool:

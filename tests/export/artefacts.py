@@ -197,7 +197,7 @@ class Canary:
         return (open, (self.mark, "w"))
 
 
-# Objects in the place of numbers, by each format's own means. --------------------------------------
+# Objects in the place of numbers, by each format's own means. -------------------------------------
 
 
 def objects_npz(path, mark):
