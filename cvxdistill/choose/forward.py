@@ -18,6 +18,9 @@ example is the reference. The best pair is therefore found first, and one of it 
 from then on: among up to `PAIRS` candidates by trying all pairs; among more, by trying all pairs
 of those with the largest gain against the target's mean, then exchanging one end for the best of
 all candidates, in turn, until neither end improves.
+
+Exchanges go over the chosen examples in turn: each is taken out, and the best candidate for its
+place put in, so that those chosen early are reconsidered in the company of the others.
 """
 
 import dataclasses
@@ -26,16 +29,13 @@ import torch
 from torch import Tensor
 
 from cvxdistill.checks import check_matrix
-from cvxdistill.choose.geometry import blocks, mean_row
+from cvxdistill.choose.geometry import mean_row
+from cvxdistill.choose.span import DEPENDENT, Space, Span
 from cvxdistill.errors import InputError
 from cvxdistill.heads import RidgeHead, Target
 
 # All pairs of so many candidates take a fraction of a second; the tables of pairs take 100 MB.
 PAIRS = 2048
-# A candidate is taken to lie in the span when less than this share of its squared length is
-# outside: what is left is then known to four digits, and labels would have to be 1e4 times larger
-# to make use of it.
-DEPENDENT = 1e-8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,6 +61,7 @@ def select_forward(
     *,
     head: RidgeHead | None = None,
     target_l2: float | None = None,
+    exchanges: int = 0,
 ) -> Selection:
     """Select base examples one after another, each the one that lowers the objective most.
 
@@ -80,6 +81,8 @@ def select_forward(
         head: the ridge head that labels will be solved for; `RidgeHead()` when not given. Of its
             penalty only that of the target matters.
         target_l2: as in `solve_labels`.
+        exchanges: passes of exchanges over the chosen examples, at most; they end when nothing
+            improves. With them a smaller selection is no longer the beginning of a larger one.
 
     Raises:
         InputError: sizes that do not fit, or more examples than candidates.
@@ -98,132 +101,79 @@ def select_forward(
         raise InputError(
             f"`examples` must be between 1 and the {len(features):,} candidates; got {examples}."
         )
-    space = _Space.of(features, target, head or RidgeHead(), target_l2)
+    if exchanges < 0:
+        raise InputError(f"`exchanges` must be zero or more passes; got {exchanges}.")
+    space = Space.of(features, target, head or RidgeHead(), target_l2)
     free = torch.ones(len(features), dtype=torch.bool, device=features.device)
-    chosen: list[Tensor] = []
-    explained: list[Tensor] = []
-    first_round = True
+    chosen = _one_round(space, free, examples)
+    for _ in range(exchanges):
+        if not _exchange_all(space, free, chosen):
+            break
+    objectives = space.objectives(torch.stack(chosen))
     while len(chosen) < examples:
-        taken, left = _one_round(space, free, examples - len(chosen))
-        free[torch.stack(taken)] = False
-        explained += left if first_round else [explained[-1]] * len(taken)
-        chosen += taken
-        first_round = False
-    objectives = (torch.stack(explained) + space.residual) / space.count
-    return Selection(torch.stack(chosen).cpu(), objectives.cpu(), space.residual / space.count)
+        chosen += _one_round(space, free, examples - len(chosen))
+    spanned = objectives[-1:].expand(examples - len(objectives))
+    return Selection(
+        torch.stack(chosen).cpu(),
+        torch.cat([objectives, spanned]).cpu(),
+        space.residual / space.count,
+    )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Space:
-    """Candidates as directions of weights, and the target's objective on them.
-
-    Attributes:
-        features: `(N, d)` as given.
-        factor: `F (p, q)`, with `q = d`, or `d + 1` for a penalised intercept.
-        rhs: `g (p, C)`.
-        residual: what no direction explains.
-        count: number of target examples, by which objectives are divided.
-        intercept: of the head.
-    """
-
-    features: Tensor
-    factor: Tensor
-    rhs: Tensor
-    residual: float
-    count: float
-    intercept: str
-
-    @classmethod
-    def of(
-        cls, features: Tensor, target: Target, head: RidgeHead, target_l2: float | None
-    ) -> "_Space":
-        found = head.target_root(target, target_l2=target_l2)
-        root = found.root
-        factor, rhs = root.factor.to(features.device), root.rhs.to(features.device)
-        if head.intercept == "free":
-            # The last row is the error of the mean prediction, which the intercept makes zero.
-            factor, rhs = factor[:-1, :-1], rhs[:-1]
-        elif head.intercept == "none":
-            factor = factor[:, :-1]
-        if factor.shape[1] != features.shape[1] + (head.intercept == "penalised"):
-            raise InputError(
-                f"candidates and target must agree in features; got {features.shape[1]} and "
-                f"{found.full.weights.shape[0]}. Embed both with the same extractor."
-            )
-        return cls(features, factor, rhs, root.residual, found.count, head.intercept)
-
-    def directions(self, origin: Tensor, rows: Tensor) -> Tensor:
-        """Return the directions `(n, q)` of feature rows seen from the origin."""
-        seen = rows.to(torch.float64) - origin
-        if self.intercept == "penalised":
-            seen = torch.cat([seen, seen.new_ones(len(seen), 1)], dim=1)
-        return seen
-
-    def products(self, origin: Tensor, right: Tensor) -> Tensor:
-        """Return `U right (N, k)` for the directions `U` of all candidates."""
-        return torch.cat([self.directions(origin, b) @ right for b in blocks(self.features)])
-
-    def lengths(self, origin: Tensor) -> Tensor:
-        """Return `|F u|^2 (N,)` of all candidates."""
-        return torch.cat(
-            [
-                (self.directions(origin, b) @ self.factor.mT).square().sum(1)
-                for b in blocks(self.features)
-            ]
-        )
-
-
-def _one_round(space: _Space, free: Tensor, examples: int) -> tuple[list[Tensor], list[Tensor]]:
+def _one_round(space: Space, free: Tensor, examples: int) -> list[Tensor]:
     """Select up to `examples` of the free candidates, until they span all that can be reached.
 
     Returns:
-        Their positions, at least one, and after each the part of `|g|^2` that is left.
+        The positions selected, at least one, which are no longer free.
     """
     origin = torch.zeros_like(space.features[0], dtype=torch.float64)
-    taken: list[Tensor] = []
-    left: list[Tensor] = []
-    error = space.rhs
+    references = []
     if space.intercept == "free":
-        reference = _best_reference(space, free)
-        origin = space.features[reference].to(torch.float64)
-        taken, left = [reference], [error.square().sum()]
-    lengths = space.lengths(origin)
-    pulls = space.products(origin, space.factor.mT @ error)
-    outside = lengths.clone()
-    basis = space.factor.new_zeros(len(space.factor), 0)
-    free = free.clone()
-    while len(taken) < examples:
-        if taken:
-            free[taken[-1]] = False
-        fresh = free & (outside > DEPENDENT * lengths)
-        gains = torch.where(fresh, pulls.square().sum(1) / outside, -1.0)
-        best = gains.argmax()
-        if float(gains[best]) < 0:
+        references = [_best_reference(space, free)]
+        origin = space.point(references[0])
+        free[references[0]] = False
+    span = Span(space, origin, [])
+    while len(references) + len(span.members) < examples:
+        best, gain = span.best(free)
+        if bool(gain < 0):
             break
-        vector = space.factor @ space.directions(origin, space.features[best][None])[0]
-        for _ in range(2):
-            # Twice is enough for orthogonality to the last digit (Parlett 1980).
-            vector = vector - basis @ (basis.mT @ vector)
-        vector = vector / torch.linalg.vector_norm(vector)
-        share = vector @ error
-        error = error - torch.outer(vector, share)
-        along = space.products(origin, space.factor.mT @ vector[:, None])
-        outside = outside - along.square().squeeze(1)
-        pulls = pulls - along * share
-        basis = torch.cat([basis, vector[:, None]], dim=1)
-        taken.append(best)
-        left.append(error.square().sum())
-    if not taken:
-        # Only repeated or zero candidates are left: one is as good as another.
-        taken, left = [free.to(torch.int8).argmax()], [error.square().sum()]
-    return taken, left
+        free[best] = False
+        span.add(best)
+    chosen = references + span.members
+    if not chosen:
+        # Only zero rows are left: one is as good as another.
+        chosen = [free.to(torch.int8).argmax()]
+        free[chosen[0]] = False
+    return chosen
 
 
-def _best_reference(space: _Space, free: Tensor) -> Tensor:
+def _exchange_all(space: Space, free: Tensor, chosen: list[Tensor]) -> bool:
+    """Reconsider each of the chosen examples once, in place; return whether any was exchanged."""
+    places = range(len(chosen))
+    # A reference is not exchanged itself; it has its turn with another as the reference.
+    turns = [(0, places[1:]), (1, places[:1])] if space.intercept == "free" else [(None, places)]
+    changed = False
+    for reference, turn in turns if len(chosen) > 1 else ():
+        others = [place for place in places if place != reference]
+        origin = torch.zeros_like(space.point(chosen[0]))
+        if reference is not None:
+            origin = space.point(chosen[reference])
+        span = Span(space, origin, [chosen[place] for place in others])
+        for place in turn:
+            index = others.index(place)
+            if span.exchange(index, free):
+                free[chosen[place]] = True
+                chosen[place] = span.members[index]
+                free[chosen[place]] = False
+                changed = True
+    return changed
+
+
+def _best_reference(space: Space, free: Tensor) -> Tensor:
     """Return one end of the best pair of free candidates, the one nearer to their mean."""
     centre = mean_row(space.features[free])
     lengths = space.lengths(centre)
-    pulls = space.products(centre, space.factor.mT @ space.rhs)
+    pulls = space.along(space.rhs.mT, centre)
     squares = pulls.square().sum(1)
 
     def gains(ends: Tensor, others: Tensor, products: Tensor) -> Tensor:
@@ -236,15 +186,15 @@ def _best_reference(space: _Space, free: Tensor) -> Tensor:
 
     alone = torch.where(free, squares / lengths.clamp(min=1e-300), -1.0)
     likely = alone.topk(min(PAIRS, int(free.sum()))).indices
-    points = space.directions(centre, space.features[likely]) @ space.factor.mT
+    points = space.coordinates(likely, centre)
     table = gains(likely, likely, points @ points.mT)
     best = table.max()
     pair = likely[torch.stack(torch.unravel_index(table.argmax(), table.shape))]
     everyone = torch.arange(len(free), device=free.device)
     improved = len(likely) < int(free.sum())
     while improved:
-        point = space.factor @ space.directions(centre, space.features[pair[:1]])[0]
-        row = gains(pair[:1], everyone, space.products(centre, point @ space.factor)[None])[0]
+        products = space.along(space.coordinates(pair[:1], centre), centre)
+        row = gains(pair[:1], everyone, products.mT)[0]
         # An improvement by rounding alone could go back and forth for ever.
         improved = bool(row.max() > best * (1 + 1e-9))
         if improved:

@@ -20,6 +20,14 @@ class Greedy(Chooser):
     from the choice: true labels on it are no baseline. It chooses for a ridge head and its exact
     labels; see `select_forward` for the algorithm and for what it predicts.
 
+    Attributes:
+        exchanges: passes of exchanges over the choice, at most; they lower the objective further,
+            each for about the price of the choice itself. A smaller choice is the beginning of a
+            larger one without them alone.
+
+    Raises:
+        InputError: a negative number of passes.
+
     Example:
         >>> import torch
         >>> from cvxdistill.data import ImageSet
@@ -29,9 +37,15 @@ class Greedy(Chooser):
         torch.Size([2])
     """
 
+    exchanges: int = 0
+
     name: ClassVar[str] = "greedy"
     needs_features: ClassVar[bool] = True
     nested: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.exchanges < 0:
+            raise InputError(f"`exchanges` must be zero or more passes; got {self.exchanges}.")
 
     def choose(self, request: BaseRequest) -> Tensor:
         """Return the positions that `select_forward` selects.
@@ -51,4 +65,5 @@ class Greedy(Chooser):
             request.count,
             head=request.head,
             target_l2=request.target_l2,
+            exchanges=self.exchanges,
         ).positions
