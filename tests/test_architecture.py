@@ -40,7 +40,7 @@ LAYERS = (
     ("manifest",),
     ("artifact",),
     ("distill", "evaluate", "export"),
-    ("compare",),
+    ("compare", "compress"),
     ("report",),
     ("sklearn",),
     ("cli",),

@@ -12,9 +12,19 @@ difference of the means. Centred moments are kept, not raw ones, because a raw `
 features with a large mean loses the digits that matter in the difference `sum z z' - n mean mean'`.
 """
 
-from cvxdistill.statistics.batch import Batch
+from cvxdistill.statistics.batch import Batch, mean_row
 from cvxdistill.statistics.file import FORMAT
 from cvxdistill.statistics.moments import TargetStatistics
+from cvxdistill.statistics.pack import pack, unpack
 from cvxdistill.statistics.source import Source, join_sources
 
-__all__ = ["FORMAT", "Batch", "Source", "TargetStatistics", "join_sources"]
+__all__ = [
+    "FORMAT",
+    "Batch",
+    "Source",
+    "TargetStatistics",
+    "join_sources",
+    "mean_row",
+    "pack",
+    "unpack",
+]

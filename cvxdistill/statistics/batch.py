@@ -1,4 +1,4 @@
-"""The sums of one batch about a shift: all that is linear in the features, and the Gram product."""
+"""The sums of one batch about a shift: all that is linear in the features."""
 
 import dataclasses
 
@@ -10,8 +10,8 @@ from torch import Tensor
 class Batch:
     r"""Sums over a batch of examples, about a shift `s` of the features and `u` of the targets.
 
-    With weights `w`: what takes `O(n d)` is here; the Gram product, `O(n d^2)`, is left to `gram`,
-    so that one thread can prepare a batch while another multiplies the one before.
+    With weights `w`: what takes `O(n d)` is here. The product `rows' rows`, which takes `O(n d^2)`,
+    is left to the caller, who may know a faster one than PyTorch's.
 
     Attributes:
         rows: `(n, d)` float64, `sqrt(w) (z - s)`.
@@ -102,30 +102,58 @@ class Batch:
             class_counts=None,
         )
 
-    @property
-    def mean(self) -> Tensor:
-        """Weighted mean of the features `(d,)`; the shift where nothing weighs."""
-        return self.shift + self.first / self.weight.clamp_min(1e-300)
+    def moments(self, gram: Tensor) -> "Moments":
+        """Return the moments of the batch.
 
-    @property
-    def target_mean(self) -> Tensor:
-        """Weighted mean of the targets `(C,)`; the shift where nothing weighs."""
-        return self.target_shift + self.targets / self.weight.clamp_min(1e-300)
-
-    def scatter(self) -> Tensor:
-        """Return `sum w (z - mean z)(z - mean z)'`, `(d, d)`: the one product that is quadratic."""
+        Args:
+            gram: `rows' rows (d, d)`; overwritten.
+        """
+        weight = self.weight.clamp_min(1e-300)
         # The root of the weight on both sides keeps the result symmetric to the last bit.
-        mean = self.first / self.weight.clamp_min(1e-300).sqrt()
-        return gram(self.rows).addr_(mean, mean, alpha=-1)
+        root = self.first / weight.sqrt()
+        targets = self.targets.diag() if self.target_gram is None else self.target_gram
+        return Moments(
+            count=len(self.rows),
+            weight=float(self.weight),
+            target_kind="classes" if self.target_gram is None else "real",
+            feature_mean=self.shift,
+            feature_mean_rest=self.first / weight,
+            label_mean=self.target_shift,
+            label_mean_rest=self.targets / weight,
+            feature_scatter=gram.addr_(root, root, alpha=-1),
+            cross_scatter=self.cross - torch.outer(self.first, self.targets / weight),
+            label_scatter=targets - torch.outer(self.targets, self.targets / weight),
+            class_counts=self.class_counts,
+        )
 
-    def cross_scatter(self) -> Tensor:
-        """Return `sum w (z - mean z)(t - mean t)'`, `(d, C)`."""
-        return self.cross - torch.outer(self.first, self.targets / self.weight.clamp_min(1e-300))
 
-    def target_scatter(self) -> Tensor:
-        """Return `sum w (t - mean t)(t - mean t)'`, `(C, C)`."""
-        inner = self.targets.diag() if self.target_gram is None else self.target_gram
-        return inner - torch.outer(self.targets, self.targets / self.weight.clamp_min(1e-300))
+@dataclasses.dataclass(frozen=True, eq=False)
+class Moments:
+    """What is added when sets of moments are: the numbers of `TargetStatistics`, by its names.
+
+    A mean is the sum of two parts, so that it is known to far more digits than one number holds.
+    Where means are large beside the spread about them, merging would lose the digits otherwise.
+    """
+
+    count: int
+    weight: float
+    target_kind: str
+    feature_mean: Tensor
+    feature_mean_rest: Tensor
+    label_mean: Tensor
+    label_mean_rest: Tensor
+    feature_scatter: Tensor
+    cross_scatter: Tensor
+    label_scatter: Tensor
+    class_counts: Tensor | None
+
+
+def move_mean(mean: Tensor, rest: Tensor, step: Tensor) -> None:
+    """Add `step` to the mean `mean + rest`, in place; `rest` takes what `mean` rounds off."""
+    moved = rest + step
+    before = mean.clone()
+    mean += moved
+    rest.copy_(moved - (mean - before))
 
 
 def mean_row(rows: Tensor, weights: Tensor | None) -> Tensor:
@@ -133,18 +161,6 @@ def mean_row(rows: Tensor, weights: Tensor | None) -> Tensor:
     if weights is None or float(weights.sum()) == 0:
         return rows.mean(0)
     return weights @ rows / weights.sum()
-
-
-def gram(rows: Tensor) -> Tensor:
-    """Return `Z'Z (d, d)` of `rows (n, d)` float64.
-
-    On a CPU by numpy, which sees that both factors are one matrix and computes one triangle:
-    half the work of PyTorch's product.
-    """
-    if rows.device.type != "cpu":
-        return rows.mT @ rows
-    array = rows.numpy()
-    return torch.from_numpy(array.T @ array)
 
 
 def _sums_by_class(rows: Tensor, classes: Tensor, num_classes: int, scale: Tensor | None) -> Tensor:

@@ -15,7 +15,20 @@ from cvxdistill.statistics.source import Source
 FORMAT: Literal["cvxdistill.statistics/2"] = "cvxdistill.statistics/2"
 # Rows that all weigh 1; sums of targets in the place of rows of each class; no names.
 OLD_FORMAT = "cvxdistill.statistics/1"
-TENSORS = ("feature_mean", "label_mean", "feature_scatter", "cross_scatter", "label_scatter")
+# With `d` features and `C` targets.
+SHAPES = {
+    "feature_mean": "d",
+    "feature_mean_rest": "d",
+    "label_mean": "C",
+    "label_mean_rest": "C",
+    "feature_scatter": "dd",
+    "cross_scatter": "dC",
+    "label_scatter": "CC",
+}
+TENSORS = tuple(SHAPES)
+MEANS = TENSORS[:4]
+# What the format before lacks.
+_RESTS = ("feature_mean_rest", "label_mean_rest")
 # Moments that belong together agree to this, relative to their size.
 ROUNDING = 1e-9
 
@@ -59,6 +72,9 @@ def read_moments(path: Path) -> tuple[Record, dict[str, Tensor]]:
             f"`{path}` must be a file of format {FORMAT}; got {about.get('format')!r} with "
             f"tensors {sorted(tensors)[:8]}. Write it with TargetStatistics.save."
         )
+    if about["format"] == OLD_FORMAT and not tensors.keys() & set(_RESTS):
+        rests = {f"{name}_rest": tensors.get(name) for name in ("feature_mean", "label_mean")}
+        tensors |= {name: torch.zeros_like(v) for name, v in rests.items() if v is not None}
     _check_tensors(path, tensors, counted=about.get("target_kind") != "real")
     if about["format"] == OLD_FORMAT:
         about = _upgraded(path, about, tensors)
@@ -97,12 +113,9 @@ def _check_tensors(path: Path, tensors: dict[str, Tensor], *, counted: bool) -> 
             f"`{path}` must be a file of format {FORMAT} with tensors {sorted(expected)}; got "
             f"{sorted(tensors)[:8]}. Write it with TargetStatistics.save."
         )
-    d, c = tensors["feature_mean"].numel(), tensors["label_mean"].numel()
-    shapes = ((d,), (c,), (d, d), (d, c), (c, c), (c,))
-    for name, shape in zip((*TENSORS, "class_counts"), shapes, strict=True):
-        value = tensors.get(name)
-        if value is None:
-            continue
+    sizes = {"d": tensors["feature_mean"].numel(), "C": tensors["label_mean"].numel()}
+    for name, value in tensors.items():
+        shape = tuple(sizes[letter] for letter in {**SHAPES, "class_counts": "C"}[name])
         if value.shape != shape or value.dtype != torch.float64 or not value.numel():
             raise InputError(
                 f"`{path}`: `{name}` must be float64 of shape {shape}; got {value.dtype} of shape "

@@ -9,8 +9,8 @@ from torch import Tensor
 from cvxdistill.checks import check_matrix
 from cvxdistill.errors import InputError
 from cvxdistill.statistics.agree import agreed_extractor, agreed_kind, agreed_names
-from cvxdistill.statistics.batch import Batch, mean_row
-from cvxdistill.statistics.file import FORMAT, TENSORS, Record, read_moments, write_moments
+from cvxdistill.statistics.batch import Batch, Moments, mean_row, move_mean
+from cvxdistill.statistics.file import FORMAT, MEANS, TENSORS, Record, read_moments, write_moments
 from cvxdistill.statistics.inputs import checked_targets, checked_weights
 from cvxdistill.statistics.source import Source, join_sources
 
@@ -34,8 +34,8 @@ class TargetStatistics:
         weight: sum of their weights: `n` where all weigh 1, and what every solve takes for `n`.
         target_kind: `classes` or `real`, by the first labels; `none` before.
         class_counts: `(C,)` rows of each class; `None` for real targets.
-        feature_mean: `(d,)`.
-        label_mean: `(C,)`.
+        feature_mean: `(d,)`; `feature_mean_rest` is what its digits leave out.
+        label_mean: `(C,)`, with `label_mean_rest`.
         feature_scatter: `S (d, d)`.
         cross_scatter: `M (d, C)`.
         label_scatter: `Q (C, C)`.
@@ -82,8 +82,8 @@ class TargetStatistics:
         self.target_names = names
         self.extractor = extractor
         self.sources: tuple[Source, ...] = ()
-        self.feature_mean = make(d)
-        self.label_mean = make(c)
+        self.feature_mean, self.feature_mean_rest = make(d), make(d)
+        self.label_mean, self.label_mean_rest = make(c), make(c)
         self.feature_scatter = make(d, d)
         self.cross_scatter = make(d, c)
         self.label_scatter = make(c, c)
@@ -141,69 +141,69 @@ class TargetStatistics:
         if weights is not None:
             weights = checked_weights(weights, rows=len(features), device=self.device)
         z = features.detach().to(self.device, torch.float64)
-        shift = mean_row(z, weights)
-        z = z - shift
+        z = z - (shift := mean_row(z, weights))
         if targets.is_floating_point():
             batch = Batch.of_targets(z, shift, targets, mean_row(targets, weights), weights)
         else:
             batch = Batch.of_classes(z, shift, targets, self.num_classes, weights)
-        return self.add_batch(batch)
+        return self.add_batch(batch, batch.rows.mT @ batch.rows)
 
-    def add_batch(self, batch: Batch) -> "TargetStatistics":
-        """Take in sums of a batch that were prepared elsewhere, and return this object.
+    def add_batch(self, batch: Batch, gram: Tensor) -> "TargetStatistics":
+        """Take in a batch whose sums are known already, and return this object.
+
+        Args:
+            batch: all that is linear in the features.
+            gram: `rows' rows (d, d)` of it; overwritten.
 
         Raises:
             InputError: classes after real targets, or the reverse.
         """
-        self._merge_kinds("real" if batch.class_counts is None else "classes")
-        self._merge(
-            rows=len(batch.rows),
-            weight=float(batch.weight),
-            means=(batch.mean, batch.target_mean),
-            scatters=(batch.scatter(), batch.cross_scatter(), batch.target_scatter()),
-            class_counts=batch.class_counts,
-        )
+        self._merge(batch.moments(gram))
         return self
 
-    def _merge_kinds(self, kind: str) -> None:
-        self.target_kind = agreed_kind(self.target_kind, kind)
+    def _merge(self, other: "Moments | TargetStatistics") -> None:
+        self.target_kind = agreed_kind(self.target_kind, other.target_kind)
         if self.target_kind == "real":
             self.class_counts = None
-
-    def _merge(
-        self,
-        *,
-        rows: int,
-        weight: float,
-        means: tuple[Tensor, Tensor],
-        scatters: tuple[Tensor, Tensor, Tensor],
-        class_counts: Tensor | None,
-    ) -> None:
-        self.count += rows
-        if self.class_counts is not None and class_counts is not None:
-            self.class_counts += class_counts
-        if weight == 0:
+        elif self.class_counts is not None and other.class_counts is not None:
+            self.class_counts += other.class_counts
+        self.count += other.count
+        if other.weight == 0:
             return
-        total = self.weight + weight
-        share = weight / total
-        dz, dt = means[0] - self.feature_mean, means[1] - self.label_mean
+        if self.weight == 0:
+            for name in MEANS:
+                getattr(self, name).copy_(getattr(other, name))
+        total = self.weight + other.weight
+        share = other.weight / total
+        dz = other.feature_mean - self.feature_mean
+        dz += other.feature_mean_rest - self.feature_mean_rest
+        dt = other.label_mean - self.label_mean
+        dt += other.label_mean_rest - self.label_mean_rest
         root = (self.weight * share) ** 0.5
-        self.feature_scatter.add_(scatters[0]).addr_(root * dz, root * dz)
-        self.cross_scatter.add_(scatters[1]).addr_(root * dz, root * dt)
-        self.label_scatter.add_(scatters[2]).addr_(root * dt, root * dt)
-        self.feature_mean += share * dz
-        self.label_mean += share * dt
+        self.feature_scatter.add_(other.feature_scatter).addr_(root * dz, root * dz)
+        self.cross_scatter.add_(other.cross_scatter).addr_(root * dz, root * dt)
+        self.label_scatter.add_(other.label_scatter).addr_(root * dt, root * dt)
+        move_mean(self.feature_mean, self.feature_mean_rest, share * dz)
+        move_mean(self.label_mean, self.label_mean_rest, share * dt)
         self.weight = total
 
-    def _absorb(self, other: "TargetStatistics") -> None:
-        self._merge_kinds(other.target_kind)
-        self._merge(
-            rows=other.count,
-            weight=other.weight,
-            means=(other.feature_mean, other.label_mean),
-            scatters=(other.feature_scatter, other.cross_scatter, other.label_scatter),
-            class_counts=other.class_counts,
-        )
+    def __iadd__(self, other: "TargetStatistics") -> "TargetStatistics":
+        """Add other moments to these in place: as `+`, without a copy of these."""
+        if not isinstance(other, TargetStatistics):
+            return NotImplemented
+        sizes = (self.num_features, self.num_classes), (other.num_features, other.num_classes)
+        if sizes[0] != sizes[1]:
+            raise InputError(
+                f"moments to be added must agree in (features, classes); got {sizes[0]} and "
+                f"{sizes[1]}."
+            )
+        names = agreed_names(self.target_names, other.target_names)
+        extractor = agreed_extractor(self.extractor, other.extractor)
+        sources = join_sources((*self.sources, *other.sources))
+        agreed_kind(self.target_kind, other.target_kind)
+        self.target_names, self.extractor, self.sources = names, extractor, sources
+        self._merge(other if other.device == self.device else other.to(self.device))
+        return self
 
     def __add__(self, other: "TargetStatistics") -> "TargetStatistics":
         """Return the moments of both sets together.
@@ -214,21 +214,8 @@ class TargetStatistics:
         """
         if not isinstance(other, TargetStatistics):
             return NotImplemented
-        sizes = (self.num_features, self.num_classes), (other.num_features, other.num_classes)
-        if sizes[0] != sizes[1]:
-            raise InputError(
-                f"moments to be added must agree in (features, classes); got {sizes[0]} and "
-                f"{sizes[1]}."
-            )
-        merged = TargetStatistics(
-            *sizes[0],
-            device=self.device,
-            target_names=agreed_names(self.target_names, other.target_names),
-            extractor=agreed_extractor(self.extractor, other.extractor),
-        )
-        merged.sources = join_sources((*self.sources, *other.sources))
-        merged._absorb(self)
-        merged._absorb(other.to(self.device))
+        merged = self.to(self.device)
+        merged += other
         return merged
 
     def to(self, device: torch.device | str) -> "TargetStatistics":
