@@ -6,7 +6,18 @@ import sys
 
 import pytest
 
-HEAVY = ("PIL", "cvxpy", "cvxpylayers", "matplotlib", "scipy", "sklearn", "torchvision")
+HEAVY = (
+    "PIL",
+    "cvxpy",
+    "cvxpylayers",
+    "matplotlib",
+    "pyarrow",
+    "scipy",
+    "sentence_transformers",
+    "sklearn",
+    "timm",
+    "torchvision",
+)
 
 SCRIPT = """
 import json, sys

@@ -120,7 +120,7 @@ def _existing(text: str, root: Path | None, spec: str) -> Path:
 
 
 def _guess_kind(path: Path) -> str:
-    if path.is_dir() and any(path.glob("*.npy")):
+    if READERS["npy"].recognises(path):
         return "npy"
     for kind, source in DATASETS.items():
         if issubclass(source, EmbeddedSource) and READERS[kind].recognises(path):

@@ -1,5 +1,6 @@
 """Arrays that other programs wrote: `npz` archives, `.npy` pairs and folders of feature shards."""
 
+import functools
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from cvxdistill.data.files import require_path, require_split
 from cvxdistill.data.layout import as_examples
 from cvxdistill.embeddings.npz import open_npz
 from cvxdistill.embeddings.pairing import ArrayPair, pair_arrays
+from cvxdistill.embeddings.places import split_folders
 from cvxdistill.embeddings.targets import as_class_values, name_classes, number_labels
 from cvxdistill.errors import InputError
 from cvxdistill.files import reading
@@ -124,18 +126,34 @@ class NpzArchive(ArraySource):
 class NpyFolder(ArraySource):
     """A folder of `.npy` files, `npy:PATH`: a pair, pairs for train and test, or shards.
 
-    Shards are `features_K.npy` with `labels_K.npy`, joined in the order of `K`.
+    Shards are `features_K.npy` with `labels_K.npy`, joined in the order of `K`. A divided set may
+    have folders `train` and `test` of them, as `cvxdistill embed --split all` writes them; names of
+    classes are then those of the first.
     """
 
     name = "npy"
 
+    @functools.cached_property
+    def _files(self) -> dict[str, Path]:
+        """The files by name, those in folders of splits with the split in front."""
+        path = self._path()
+        found = {file.stem: file for file in path.glob("*.npy")}
+        if found:
+            return found
+        folders = split_folders(path, lambda folder: any(folder.glob("*.npy")))
+        for split, folder in folders.items():
+            for file in folder.glob("*.npy"):
+                shared = file.stem == "class_names"
+                found.setdefault(file.stem if shared else f"{split}_{file.stem}", file)
+        return found
+
     def _names(self) -> list[str]:
-        return sorted(file.stem for file in self._path().glob("*.npy"))
+        return sorted(self._files)
 
     def _arrays(self, names: list[str]) -> Mapping[str, NDArray[Any]]:
         arrays = {}
         for name in names:
-            file = self._path() / f"{name}.npy"
+            file = self._files[name]
             with reading(file, expected="a .npy array"), file.open("rb") as stream:
                 # Unlike `load`, this takes nothing for a pickle.
                 arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)

@@ -103,6 +103,21 @@ def feature_count(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     return int(out.shape[1])
 
 
+def _tried(module: nn.Module, images: Tensor) -> Tensor:
+    """Return what a module gives for images, whatever it may raise as one clear error."""
+    try:
+        features: Tensor = module(images)
+    except InputError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+        raise InputError(
+            f"this network cannot take images of shape {tuple(images.shape[1:])}: {said}. Look at "
+            "the number of channels and the size that it expects."
+        ) from error
+    return features
+
+
 class Extractor(nn.Module):
     """A network with its weights, frozen and in eval mode for good.
 
@@ -135,7 +150,7 @@ class Extractor(nn.Module):
             # The layout alone: convolutions on a CPU are 1.4 to 2 times quicker this way.
             module.to(memory_format=torch.channels_last)
         with torch.no_grad():
-            features = module(torch.zeros(1, *self.input_shape, device=device))
+            features = _tried(module, torch.zeros(1, *self.input_shape, device=device))
         if features.ndim != 2:
             raise InputError(
                 f"an extractor must give features (n, d); got shape {tuple(features.shape)} for "

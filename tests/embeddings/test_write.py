@@ -223,7 +223,7 @@ def test_other_folders_are_left_alone(tmp_path):
         write_embeddings(tmp_path / "notes.txt", manifest(), Compute())
     assert list(contents(tmp_path)) == ["notes.txt"]
     (tmp_path / "notes.txt").rename(tmp_path / "manifest.json")
-    with pytest.raises(InputError, match="is not a valid manifest of embeddings: .*JSON"):
+    with pytest.raises(InputError, match=r"is not a valid manifest of embeddings: .*JSON"):
         write_embeddings(tmp_path, manifest(), Compute())
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import torch
 from torch import nn
 
 from cvxdistill.checks import check_choice
@@ -55,7 +56,7 @@ class ImportedBackbone(Backbone):
         Raises:
             InputError: nothing to import there, or no network in it.
         """
-        network = _network(self.model)
+        network = _network(self.model, self.seed)
         if self.weights not in (None, "DEFAULT"):
             fill(network, read_weights(str(self.weights)), place=f"`{self.weights}`")
         moments = NORMALISATIONS[self.normalise]
@@ -72,10 +73,13 @@ class ImportedBackbone(Backbone):
         )
 
 
-def _network(dotted: str) -> nn.Module:
+def _network(dotted: str, seed: int) -> nn.Module:
     """Return the network of that dotted name."""
     with _working_folder_too():
-        return _made(dotted, _import(dotted))
+        found = _import(dotted)
+        # Again: the first import of a module may have drawn numbers, and later ones do not.
+        torch.default_generator.manual_seed(seed)
+        return _made(dotted, found)
 
 
 def _made(dotted: str, found: Any) -> nn.Module:
