@@ -168,10 +168,12 @@ def test_ranges_outside_are_refused(kind, written):
         reader.read(1, 0, 100)
 
 
-def test_batches_may_be_changed(kind, written):
-    """Rows are the caller's own: writing to them changes neither file nor later reading."""
+def test_rows_own_their_memory(kind, written):
+    """Writing to them changes neither file nor later reading, and keeping them keeps no shard."""
     reader, x = written[0][kind], written[1][0]
-    reader.read(0, 0, 2).features.zero_()
+    kept = reader.read(0, 0, 2).features
+    assert kept.untyped_storage().nbytes() == kept.numel() * kept.itemsize
+    kept.zero_()
     np.testing.assert_array_equal(reader.read(0, 0, 2).features.numpy(), x[:2])
 
 

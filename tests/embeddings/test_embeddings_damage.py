@@ -54,6 +54,14 @@ def test_truncated_files_are_named(damaged, keep):
     refused(spec, rf"{path} cannot be read as")
 
 
+def test_an_arrow_stream_without_its_end_is_named(tmp_path):
+    """Cut off between two batches, all that is left can be read: rows would be missing silently."""
+    spec = write("hf", tmp_path / "set", Embedded(X, Y))
+    path = tmp_path / "set" / "data-00001-of-00002.arrow"
+    path.write_bytes(path.read_bytes().removesuffix(b"\xff\xff\xff\xff\0\0\0\0"))
+    refused(spec, rf"{path} cannot be read as an Arrow stream")
+
+
 def test_files_of_another_kind_are_named(damaged):
     spec, path = damaged
     path.write_bytes(b"this is text, not an array\n" * 40)
