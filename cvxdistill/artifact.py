@@ -43,6 +43,7 @@ from cvxdistill.manifest import (
     head_from_record,
     head_record,
     manifest_text,
+    of_other_labels,
     read_manifest,
     recipe_from_record,
     sha256_of,
@@ -157,6 +158,7 @@ class Distilled:
             self,
             labels=stored.decode().to(self.labels.device),
             stored=None if codec == Float64() else stored,
+            provenance=self.provenance if codec.exact else of_other_labels(self.provenance),
         )
 
     def as_dataset(self) -> TensorDataset:

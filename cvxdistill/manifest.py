@@ -23,7 +23,13 @@ FORMAT: Literal["cvxdistill.distilled/1"] = "cvxdistill.distilled/1"
 MANIFEST = "manifest.json"
 TENSORS = "distilled.safetensors"
 # Files that a run puts beside its artefact: replaced together with it.
-RUN_FILES = ("labels.png", "result.json", "evaluation.json", "trace.safetensors")
+RUN_FILES = (
+    "labels.png",
+    "result.json",
+    "evaluation.json",
+    "compression.json",
+    "trace.safetensors",
+)
 
 
 class BaseRecord(BaseModel):
@@ -147,6 +153,12 @@ def head_from_record(record: Mapping[str, Any]) -> Head:
         raise
     except (TypeError, ValueError) as error:
         raise InputError(f"the head's options do not fit: {error}.") from error
+
+
+def of_other_labels(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is still true of a run whose labels were changed: all but its certificate."""
+    gone = {"certificate", "certificate_text"}
+    return {key: None if key in gone else value for key, value in provenance.items()}
 
 
 def stored_labels(

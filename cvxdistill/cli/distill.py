@@ -7,6 +7,7 @@ from cvxdistill.cli import options as opt
 from cvxdistill.cli import parts as parts_of
 from cvxdistill.cli.common import count_or_share
 from cvxdistill.cli.judge import Judge, parse_student
+from cvxdistill.codecs import parse_codec
 from cvxdistill.distill import EXTRACTOR, POOL, distill
 from cvxdistill.features import Preprocessing, StatisticsCache, parse_network
 from cvxdistill.methods import parse_method
@@ -33,6 +34,7 @@ def distill_command(
     l2_scale: opt.L2Scale = None,
     intercept: opt.Intercept = None,
     target_l2: opt.TargetL2 = None,
+    label_codec: opt.LabelCodec = "float64",
     validation: opt.Validation = None,
     test_fraction: opt.TestFraction = None,
     limit: opt.Limit = None,
@@ -52,6 +54,7 @@ def distill_command(
     """Learn labels for a few real examples, and compare them with true labels and the full data."""
     judge = Judge.parse(students, seeds, steps, unseen, seed, device)
     learner, network = parse_method(method), parse_network(extractor)
+    codec = parse_codec(label_codec)
     own = None if student is None else parse_student("--student", student)
     extractors = parts_of.Extractors(network, pool, train_steps, extractor_weights)
     chosen_head = parts_of.head(head, l2=l2, l2_scale=l2_scale, intercept=intercept)
@@ -66,9 +69,7 @@ def distill_command(
     judge.check(parts, own)
     ready, cache = Preprocessing.fit(parts.train, zca=zca), StatisticsCache()
     with parts_of.kept(journal), common.progress_bars() as progress:
-        given = extractors.make(
-            parts.train, ready, seed=seed, device=judge.device, progress=progress
-        )
+        given = extractors.make(parts.train, ready, seed, judge.device, progress)
         distilled = distill(
             chosen,
             parts.train,
@@ -87,6 +88,7 @@ def distill_command(
             cache=cache,
             journal=journal,
         )
+        distilled = distilled.stored_as(codec)
         parts_of.store(distilled, folder, journal)
         rows = judge.rows(distilled, parts, progress, cache)
     common.publish(folder, "result.json", distilled, rows, as_json=as_json)

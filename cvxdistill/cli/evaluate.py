@@ -1,12 +1,14 @@
 """`cvxdistill evaluate`: judge a saved run again, with other students, seeds or networks."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from cvxdistill.artifact import Distilled
 from cvxdistill.cli import common
 from cvxdistill.cli import options as opt
 from cvxdistill.cli.judge import Judge
+from cvxdistill.data import Splits
 from cvxdistill.errors import InputError
 
 
@@ -36,6 +38,21 @@ def evaluate_command(
         step_factors=step_factors,
     )
     distilled = Distilled.load(run)
+    parts = recorded_parts(distilled, run, data_root, download)
+    with common.progress_bars() as progress:
+        rows = judge.rows(distilled, parts, progress)
+    common.publish(run, "evaluation.json", distilled, rows, as_json=as_json)
+    return 0
+
+
+def recorded_parts(
+    distilled: Distilled, run: Path, data_root: str | None, download: bool
+) -> Splits:
+    """Return the data that a run was made from, divided as it was then.
+
+    Raises:
+        InputError: it is not recorded, cannot be found, or is not the same.
+    """
     parts = _request(distilled.provenance, data_root, download).load()
     recorded = distilled.provenance["target"]["fingerprint"]
     if parts.train.fingerprint() != recorded:
@@ -43,10 +60,7 @@ def evaluate_command(
             f"the training part of `{parts.train.name}` found here is not the one that `{run}` was "
             "made from, so its test part may hold base examples. Give the same data."
         )
-    with common.progress_bars() as progress:
-        rows = judge.rows(distilled, parts, progress)
-    common.publish(run, "evaluation.json", distilled, rows, as_json=as_json)
-    return 0
+    return parts
 
 
 def _request(

@@ -1,5 +1,6 @@
-"""`cvxdistill info`: what is installed and registered, or what a run folder holds."""
+"""`cvxdistill info`: what is installed, or what a run folder or a file of moments holds."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from rich.table import Table
 from cvxdistill.artifact import Distilled
 from cvxdistill.choose import CHOOSERS
 from cvxdistill.cli import options as opt
+from cvxdistill.cli.stats import describe, publish
+from cvxdistill.codecs import CODECS
 from cvxdistill.data import DATASETS
 from cvxdistill.export import EXPORTERS, IMPORTERS
 from cvxdistill.features import BACKBONES, FEATURES
@@ -21,11 +24,15 @@ from cvxdistill.labels import CONSTRAINTS, LOSSES
 from cvxdistill.manifest import versions
 from cvxdistill.methods import METHODS
 from cvxdistill.solvers import SOLVERS
+from cvxdistill.statistics import TargetStatistics
 from cvxdistill.students import OPTIMISERS
 
 
 def info_command(run: opt.OptionalRun = None, as_json: opt.Json = False) -> int:
-    """Say what a run folder holds, or, without one, what this installation offers."""
+    """Say what a run folder or a file of moments holds, or what this installation offers."""
+    if run is not None and run.is_file():
+        publish(describe(TargetStatistics.load(run), run), as_json=as_json)
+        return 0
     facts = _installation() if run is None else _artefact(run)
     if as_json:
         sys.stdout.write(json.dumps(facts, allow_nan=False) + "\n")
@@ -46,6 +53,7 @@ def _installation() -> dict[str, Any]:
         "heads": HEADS,
         "losses": LOSSES,
         "constraints": CONSTRAINTS,
+        "label codecs": CODECS,
         "solvers": SOLVERS,
         "methods": METHODS,
         "optimisers": OPTIMISERS,
@@ -59,7 +67,7 @@ def _installation() -> dict[str, Any]:
 
 def _artefact(run: Path) -> dict[str, Any]:
     distilled = Distilled.load(run)
-    known = distilled.provenance
+    known, bits = distilled.provenance, distilled.bits
     return {
         "run": str(run),
         "method": known.get("method", {}).get("name"),
@@ -75,6 +83,9 @@ def _artefact(run: Path) -> dict[str, Any]:
         "label_kind": distilled.label_kind,
         "labels_from": float(distilled.labels.min()),
         "labels_to": float(distilled.labels.max()),
+        "label_codec": str(distilled.codec),
+        "bits": {**dataclasses.asdict(bits), "total": bits.total},
+        "bits_per_label_entry": bits.labels / distilled.labels.numel(),
         "extractors": [str(extractor.network) for extractor in distilled.extractors],
         "head": str(distilled.head),
         "preprocessing": distilled.preprocessing.kind,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cvxdistill.codecs import CODECS
 from cvxdistill.export import EXPORTERS, IMPORTERS
 from cvxdistill.methods import METHODS
 from cvxdistill.students import OPTIMISERS
@@ -40,6 +41,22 @@ Student = Annotated[
     str | None,
     typer.Option(help="Network that methods train from scratch; by image size if unset."),
 ]
+LabelCodec = Annotated[
+    str, typer.Option(help=f"How labels are stored: {', '.join(CODECS)}; as in topk:k=2.")
+]
+Codec = Annotated[
+    str | None, typer.Option(help="Codecs to try, with ';' between; a selection if unset.")
+]
+LabelBits = Annotated[
+    float | None, typer.Option("--bits", help="Budget: bits an entry of the labels.")
+]
+LabelBytes = Annotated[
+    float | None, typer.Option("--bytes", help="Budget: bytes of all labels together.")
+]
+MaxLoss = Annotated[
+    float, typer.Option(help="Without a budget: accuracy that the fewest bits may lose.")
+]
+Feedback = Annotated[bool, typer.Option(help="Try codecs with rounding errors fed back, too.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run, if any.")
 ]
@@ -144,11 +161,34 @@ Metadata = Annotated[
 ]
 TextColumn = Annotated[str | None, typer.Option(help="Column of texts; a usual name if unset.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of the classes of texts, if any.")]
+Embeddings = Annotated[
+    list[str], typer.Argument(help="Sets of embeddings: KIND:PATH, or an existing path.")
+]
+Features = Annotated[
+    str | None, typer.Option(help="Name of the array or column of features; guessed if unset.")
+]
+Labels = Annotated[str | None, typer.Option(help="The same for labels.")]
+Weights = Annotated[str | None, typer.Option(help="The same for weights of examples.")]
+ClassWeight = Annotated[
+    str, typer.Option(help="none, or balanced: a row of class c weighs n / (C n_c).")
+]
+Slice = Annotated[
+    str | None,
+    typer.Option("--slice", help="Take one of N equal parts of the rows: K/N, from 1/N to N/N."),
+]
+AddTo = Annotated[
+    Path | None, typer.Option(help="Add to the moments of this file; --out if that is unset.")
+]
+MomentFiles = Annotated[list[Path], typer.Argument(help="Files of moments.")]
+MomentsOut = Annotated[Path | None, typer.Option("--out", help="File of moments to write.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; named after it if unset.")]
+NewRun = Annotated[Path, typer.Option("--out", help="Folder of the run that is written.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Run = Annotated[Path, typer.Argument(help="Folder that `distill` wrote.")]
-OptionalRun = Annotated[Path | None, typer.Argument(help="Folder that `distill` wrote.")]
+OptionalRun = Annotated[
+    Path | None, typer.Argument(help="Folder that `distill` wrote, or a file of moments.")
+]
 ExportTo = Annotated[
     str | None,
     typer.Option(help=f"{', '.join(EXPORTERS)}, with options as in hub:license=mit."),

@@ -40,21 +40,28 @@ class BaseExamples:
     how: str = "balanced"
     indices: str | None = None
 
-    def choose(self, data: DataRequest, parts: Splits, *, seed: int) -> ImageSet:
-        """Return them, from the target's own training part or from another data set.
+    def read(self, data: DataRequest, parts: Splits, *, seed: int) -> "Candidates":
+        """Read what they are chosen from: the target's own training part or another data set.
 
         Raises:
             InputError: a data set that cannot be read, or examples that cannot be chosen so.
         """
         if self.fit is not None:
             check_choice("--base-fit", self.fit, FITS)
+        chooser = ByIndices() if self.indices is not None else parse_chooser(self.how)
         found = self._found(data, parts)
-        if self.indices is not None:
-            chosen = choose_base(found, self.examples, how="indices", indices=self.indices)
-        else:
-            count = 2 * parts.train.num_classes if self.examples is None else self.examples
-            chosen = choose_base(found, count, how=self.how, seed=seed)
-        return chosen if self.fit is None else fit_images(chosen, parts.train.shape, how=self.fit)
+        if chooser.needs_features and self.fit is not None:
+            found = fit_images(found, parts.train.shape, how=self.fit)
+        count = self.examples
+        if count is None and self.indices is None:
+            count = 2 * parts.train.num_classes
+        if chooser.needs_features:
+            check_count(count, found)
+            return Candidates(found, parts.train, chooser, count, seed)
+        chosen = choose_base(found, count, how=chooser, seed=seed, indices=self.indices)
+        if self.fit is not None:
+            chosen = fit_images(chosen, parts.train.shape, how=self.fit)
+        return Candidates(chosen, parts.train, ByIndices(), len(chosen), seed, chosen=True)
 
     def _found(self, data: DataRequest, parts: Splits) -> ImageSet:
         if self.source is None:
@@ -71,6 +78,62 @@ class BaseExamples:
     def record(self) -> dict[str, Any]:
         """Return what the artefact's own record of its base examples does not tell."""
         return {"base": {"source": self.source, "choose": self.how, "fit": self.fit}}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Candidates:
+    """What the base examples are chosen from, or they themselves where no features are needed.
+
+    Attributes:
+        data: the candidates.
+        train: the target's training part.
+        chooser: how they are chosen.
+        count: how many.
+        seed: of the choice.
+        chosen: whether `data` are the base examples.
+    """
+
+    data: ImageSet
+    train: ImageSet
+    chooser: Chooser
+    count: int
+    seed: int
+    chosen: bool = False
+
+    def choose(
+        self,
+        extractor: Extractor,
+        preprocessing: Preprocessing,
+        head: Head,
+        target_l2: float | None,
+        device: torch.device,
+        *,
+        progress: Progress = silent,
+        cache: StatisticsCache | None = None,
+    ) -> ImageSet:
+        """Return the base examples, chosen by the features of an extractor where they are needed.
+
+        Raises:
+            InputError: examples that cannot be chosen so.
+        """
+        if self.chosen:
+            return self.data
+        options: dict[str, Any] = {"preprocessing": preprocessing, "device": device}
+        features = embed(extractor, self.data.images, progress=progress, **options)
+        own = features if self.data is self.train else None
+        moments = (cache or StatisticsCache()).statistics(
+            extractor, self.train, features=own, progress=progress, **options
+        )
+        return choose_base(
+            self.data,
+            self.count,
+            how=self.chooser,
+            seed=self.seed,
+            features=features,
+            target=moments,
+            head=head,
+            target_l2=target_l2,
+        )
 
 
 def _same_source(one: DataSource, other: DataSource) -> bool:
@@ -109,7 +172,6 @@ class Extractors:
         self,
         train: ImageSet,
         preprocessing: Preprocessing,
-        *,
         seed: int,
         device: torch.device,
         progress: Progress,

@@ -116,11 +116,13 @@ class LabelCodec(ABC):
         name: its name in `CODECS`.
         exact: labels come back bit for bit.
         stable: kinds of labels of which a second storing loses nothing more.
+        steers: a metric changes what is stored.
     """
 
     name: ClassVar[str]
     exact: ClassVar[bool] = False
     stable: ClassVar[tuple[str, ...]] = LABEL_KINDS
+    steers: ClassVar[bool] = True
 
     def encode(
         self, labels: Tensor, label_kind: str, *, metric: Tensor | None = None
@@ -153,7 +155,7 @@ class LabelCodec(ABC):
             arrays[EXPONENT] = torch.tensor([exponent], dtype=torch.int16)
             plain = times_power(plain, -exponent)
         stored = self._stored(plain, label_kind, None, arrays)
-        if metric is None or self.exact:
+        if metric is None or not self.steers:
             return stored
         steered = self._stored(plain, label_kind, metric, arrays)
         # What is done for the metric is no proof that it helped.
@@ -216,13 +218,9 @@ class LabelCodec(ABC):
         return times_power(entries.sum(1), exponent)
 
     def options(self) -> dict[str, Any]:
-        """Return the options that are not at their defaults."""
+        """Return the options, those at their defaults too."""
         found: Any = self
-        return {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(found)
-            if getattr(self, field.name) != field.default
-        }
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(found)}
 
     def __str__(self) -> str:
         """Return the spec string that `parse_codec` reads, such as `topk:k=2`."""

@@ -21,6 +21,8 @@ class FloatCodec(EntryCodec):
     dtype: ClassVar[torch.dtype]
     # Dividing rows by their sums leaves numbers of a longer type.
     stable: ClassVar[tuple[str, ...]] = ("scores",)
+    # Nothing that a head would notice is left to be gained.
+    steers: ClassVar[bool] = False
 
     def rounding(self, labels: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the rounding to the type, with no entry larger than the labels have."""

@@ -15,7 +15,7 @@
 
 from cvxdistill.evaluate.labels import LABEL_SETS
 from cvxdistill.evaluate.metrics import METRICS, Interval, accuracies, accuracy, interval
-from cvxdistill.evaluate.protocol import evaluate
+from cvxdistill.evaluate.protocol import evaluate, extractors_by_setting
 from cvxdistill.evaluate.rows import EvalRow, nested
 from cvxdistill.evaluate.students import evaluate_students
 
@@ -28,6 +28,7 @@ __all__ = [
     "accuracy",
     "evaluate",
     "evaluate_students",
+    "extractors_by_setting",
     "interval",
     "nested",
 ]

@@ -78,7 +78,7 @@ def evaluate(
     place, cache = torch.device(device), cache or StatisticsCache()
     train = train if "full" in label_sets else None
     rows: list[EvalRow] = []
-    for setting, extractors in _settings(distilled, unseen, seeds, seed).items():
+    for setting, extractors in extractors_by_setting(distilled, unseen, seeds, seed).items():
         rows += evaluate_heads(
             distilled,
             test,
@@ -117,10 +117,17 @@ def _head_labels(distilled: Distilled, names: Collection[str]) -> dict[str, Tens
     return {name: label_set for name, label_set in labels.items() if name in names}
 
 
-def _settings(
+def extractors_by_setting(
     distilled: Distilled, unseen: str | Network | None, seeds: int, seed: int
 ) -> dict[str, tuple[Extractor, ...]]:
-    """Return the extractors of each setting that means something."""
+    """Return the extractors of each setting that means something: seen ones, and unseen ones.
+
+    Args:
+        distilled: gives the extractors that its labels were solved for.
+        unseen: network of the unseen extractors; the artefact's own when not given.
+        seeds: extractors in each setting, at most.
+        seed: of the draw of the unseen ones.
+    """
     network = _unseen_network(distilled, unseen)
     drawn: tuple[Extractor, ...] = ()
     if network is not None:
