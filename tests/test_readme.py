@@ -53,7 +53,9 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         if code.lstrip().startswith(">>>"):
             test = doctest.DocTestParser().get_doctest(code, namespace, name, name, 0)
             flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-            assert doctest.DocTestRunner(optionflags=flags).run(test).failed == 0
+            runner = doctest.DocTestRunner(optionflags=flags)
+            assert runner.run(test, clear_globs=False).failed == 0
+            namespace.update(test.globs)
         else:
             exec(compile(code, name, "exec"), namespace)
     if not ran:
