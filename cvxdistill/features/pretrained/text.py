@@ -1,8 +1,9 @@
 """`text:MODEL`: features of texts through sentence-transformers."""
 
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ class TextModel:
     Attributes:
         model: a folder that sentence-transformers or transformers wrote, or a name on the Hub,
             which is fetched where it is not cached.
-        prompt: put before each text, as some models want (`query: `).
+        prompt: put before each text with a space, as some models want (`query:`).
         max_length: tokens of a text at most; the model's own limit if unset.
         normalise: bring each row to length 1.
     """
@@ -53,13 +54,15 @@ class TextModel:
         place = Path(self.model).expanduser()
         local = place.is_dir()
         try:
-            loaded = SentenceTransformer(
-                str(place) if local else self.model, device=str(device), local_files_only=local
-            )
+            with _without_bars():
+                loaded = SentenceTransformer(
+                    str(place) if local else self.model, device=str(device), local_files_only=local
+                )
         except Exception as error:
             if local:
+                first = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise InputError(
-                    f"`{self.model}` cannot be read as a text model: {error}."
+                    f"`{self.model}` cannot be read as a text model: {first}."
                 ) from error
             raise unavailable(f"text:{self.model}", error) from error
         if self.max_length is not None:
@@ -72,6 +75,20 @@ class TextModel:
         options = {field.name: getattr(self, field.name) for field in fields}
         changed = [f"{f.name}={options[f.name]}" for f in fields if options[f.name] != f.default]
         return ",".join([f"{self.name}:{self.model}", *changed])
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep transformers from drawing bars of its own; how far work is, is told elsewhere."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 class TextEncoder:
@@ -96,7 +113,7 @@ class TextEncoder:
         features: Tensor = self.model.encode(
             list(texts),
             batch_size=max(len(texts), 1),
-            prompt=self.recipe.prompt,
+            prompt=None if self.recipe.prompt is None else f"{self.recipe.prompt} ",
             convert_to_tensor=True,
             normalize_embeddings=self.recipe.normalise,
             show_progress_bar=False,
