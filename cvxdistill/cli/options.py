@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
+from cvxdistill.choose import CHOOSERS
 from cvxdistill.codecs import CODECS
 from cvxdistill.export import EXPORTERS, IMPORTERS
 from cvxdistill.methods import METHODS
 from cvxdistill.students import OPTIMISERS
 
 Target = Annotated[
-    str, typer.Option(help="Target data set: a name, folder:PATH, npz:PATH or npy:PATH.")
+    str, typer.Option(help="Target data set: a name, or KIND:PATH, such as folder:PATH or parquet:PATH.")
 ]
 Base = Annotated[
     str | None, typer.Option(help="Data set of the base examples; the target's if unset.")
@@ -27,7 +28,10 @@ Download = Annotated[bool, typer.Option("--download", help="Fetch missing files 
 Examples = Annotated[
     int | None, typer.Option(help="Number of base examples; two a class if unset.")
 ]
-Choose = Annotated[str, typer.Option(help="How base examples are chosen: balanced or random.")]
+Choose = Annotated[
+    str,
+    typer.Option(help=f"How base examples are chosen: {', '.join(CHOOSERS)}; with options."),
+]
 Indices = Annotated[
     str | None, typer.Option(help="Base examples themselves: a comma list, or a file of numbers.")
 ]

@@ -112,7 +112,7 @@ class HuggingFaceShards(EmbeddingReader):
     def _stored(self, shard: int, start: int, stop: int, size: int) -> Iterator[StoredRows]:
         file = self._files[shard]
         at = start
-        for batch in file.collected(start, stop, size):
+        for batch in file.collected(self._columns.names, start, stop, size):
             yield stored_rows(batch, self._columns, name=str(file.path), start=at)
             at += len(batch)
 
@@ -154,20 +154,31 @@ class _ArrowFile:
                     yield batch.slice(low, high - low)
                 first += rows
 
-    def collected(self, start: int, stop: int, size: int) -> Iterator["pa.RecordBatch"]:
-        """Yield the rows `start` to `stop`, `size` at a time: batches of the file are small."""
-        pa = load_pyarrow()
+    def collected(
+        self, columns: list[str], start: int, stop: int, size: int
+    ) -> Iterator["pa.RecordBatch"]:
+        """Yield the rows `start` to `stop` of some columns, `size` at a time.
+
+        Batches of the file are small, a thousand rows as a rule: they are put together.
+        """
         held: list[Any] = []
         for batch in self.batches(start, stop):
-            while len(batch):
+            rest = batch.select(columns)
+            while len(rest):
                 room = size - sum(map(len, held))
-                held.append(batch.slice(0, room))
-                batch = batch.slice(min(room, len(batch)))
+                held.append(rest.slice(0, room))
+                rest = rest.slice(min(room, len(rest)))
                 if sum(map(len, held)) == size:
-                    yield pa.concat_batches(held)
+                    yield _joined(held)
                     held = []
         if held:
-            yield pa.concat_batches(held)
+            yield _joined(held)
+
+
+def _joined(batches: list[Any]) -> Any:
+    if len(batches) == 1:
+        return batches[0]
+    return load_pyarrow().Table.from_batches(batches).combine_chunks().to_batches()[0]
 
 
 def _scan(path: Path) -> _ArrowFile:

@@ -63,7 +63,11 @@ class ParquetTable:
         with self._reading(), pq.ParquetFile(self.path, metadata=footer) as file:
             at = groups[0][1] if groups else stop
             for batch in file.iter_batches(
-                batch_size=size, row_groups=[index for index, _ in groups], columns=columns
+                batch_size=size,
+                row_groups=[index for index, _ in groups],
+                columns=columns,
+                # One column is nearly all there is to decode: more threads only cost.
+                use_threads=False,
             ):
                 low, high = max(start - at, 0), min(stop - at, len(batch))
                 if low < high:

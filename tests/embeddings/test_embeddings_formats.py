@@ -257,7 +257,7 @@ def test_tensors_under_names_that_were_told(tmp_path):
 def test_saved_data_sets_of_many_batches_and_other_columns(tmp_path):
     datasets = pytest.importorskip("datasets", reason="the library `datasets` is not installed")
     x = np.random.default_rng(0).standard_normal((2500, 3)).astype(np.float32)
-    kinds = {"emb": datasets.List(datasets.Value("float32")), "text": datasets.Value("string")}
+    kinds = {"emb": datasets.Sequence(datasets.Value("float32")), "text": datasets.Value("string")}
     columns = {"emb": list(x), "text": [str(i) for i in range(2500)]}
     whole = datasets.Dataset.from_dict(columns, features=datasets.Features(kinds))
     picked = whole.select(range(2499, 0, -1))

@@ -114,7 +114,9 @@ def hf_dataset(data: Embedded):
         entry = datasets.Value("string" if values.dtype.kind == "U" else str(values.dtype))
         if name == "labels" and data.names and values.dtype.kind == "i" and values.ndim == 1:
             entry = datasets.ClassLabel(names=list(data.names))
-        kinds[name] = entry if values.ndim == 1 else datasets.List(entry, length=values.shape[1])
+        kinds[name] = (
+            entry if values.ndim == 1 else datasets.Sequence(entry, length=values.shape[1])
+        )
     columns = {name: list(values) for name, values in joined.items()}
     return datasets.Dataset.from_dict(columns, features=datasets.Features(kinds))
 
