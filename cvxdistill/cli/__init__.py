@@ -8,13 +8,16 @@ from collections.abc import Sequence
 
 import typer
 
+from cvxdistill.cli.common import complain
 from cvxdistill.cli.compare import compare_command
+from cvxdistill.cli.compress import compress_command
 from cvxdistill.cli.distill import distill_command
 from cvxdistill.cli.embed import embed_command
 from cvxdistill.cli.evaluate import evaluate_command
 from cvxdistill.cli.export import export_command
 from cvxdistill.cli.import_ import import_command
 from cvxdistill.cli.info import info_command
+from cvxdistill.cli.stats import stats_app
 from cvxdistill.errors import CvxDistillError, InputError
 
 INTERRUPTED = 130
@@ -27,9 +30,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("embed")(embed_command)
+app.add_typer(stats_app, name="stats")
 app.command("distill")(distill_command)
 app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
+app.command("compress")(compress_command)
 app.command("export")(export_command)
 app.command("import")(import_command)
 app.command("info")(info_command)
@@ -72,11 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    one_line = " ".join(message.split())
-    sys.stderr.write(f"cvxdistill: error: {one_line}\n")
+    complain(message)
     return code
 
 
 def _verb(words: Sequence[str]) -> str:
     known = {command.name for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
     return f"{words[0]} " if words and words[0] in known else ""

@@ -97,6 +97,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def complain(message: str) -> None:
+    """Write one line that says what is wrong."""
+    one_line = " ".join(message.split())
+    sys.stderr.write(f"cvxdistill: error: {one_line}\n")
+
+
 @contextmanager
 def progress_bars(*, finished: bool = True) -> Iterator[Progress]:
     """Yield a progress callback that draws bars with the time left on stderr.

@@ -12,7 +12,8 @@ from cvxdistill.methods import METHODS
 from cvxdistill.students import OPTIMISERS
 
 Target = Annotated[
-    str, typer.Option(help="Target data set: a name, or KIND:PATH, such as folder:PATH or parquet:PATH.")
+    str,
+    typer.Option(help="Target data set: a name, or KIND:PATH, such as folder:PATH or parquet:PATH."),
 ]
 Base = Annotated[
     str | None, typer.Option(help="Data set of the base examples; the target's if unset.")

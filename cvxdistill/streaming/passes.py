@@ -27,7 +27,7 @@ _FEWEST_ROWS = 1024
 
 
 def stream_statistics(
-    readers: EmbeddingReader | Sequence[EmbeddingReader],
+    readers: EmbeddingSets | EmbeddingReader | Sequence[EmbeddingReader],
     *,
     start: int = 0,
     stop: int | None = None,
@@ -83,15 +83,16 @@ def stream_statistics(
             raise InputError(
                 f"rows must be some of the {sets.num_rows} that are there; got {start} to {last}."
             )
-        sources = sets.sources(start, last, class_weight=class_weight)
-    ranks.require_same("".join(source.fingerprint for source in sources), what="embeddings")
+        whole = sets.empty(start, last, class_weight=class_weight, device=ranks.place(device))
+    seen = "".join(source.fingerprint for source in whole.sources)
+    ranks.require_same(f"{seen}{whole.extractor}", what="embeddings")
     with ranks.agreeing():
         scale = _balanced(sets.class_counts()) if class_weight == "balanced" else None
         stats = _pass(
             sets,
             *ranks.share(start, last),
             scale=scale,
-            device=ranks.place(device),
+            device=whole.device,
             batch_rows=batch_rows,
             ranks=ranks,
             progress=progress,
@@ -102,8 +103,8 @@ def stream_statistics(
             f"every row must be counted once; got {total.count} rows of {last - start}. Do not "
             "change the files during the pass."
         )
-    total.sources = sources
-    return total
+    whole += total
+    return whole
 
 
 def _pass(
@@ -152,12 +153,7 @@ class _Summing:
     def empty(self) -> TargetStatistics:
         """Return moments of nothing."""
         layout = self.layout
-        return TargetStatistics(
-            layout.num_features,
-            layout.num_targets,
-            device=self.device,
-            target_names=layout.target_names,
-        )
+        return TargetStatistics(layout.num_features, layout.num_targets, device=self.device)
 
     def __call__(self, rows: Rows) -> TargetStatistics:
         """Return the moments of some rows."""

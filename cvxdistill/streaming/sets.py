@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from cvxdistill.embeddings import EmbeddingLayout, EmbeddingReader, Rows
+from cvxdistill.embeddings.written import MANIFEST, read_embedding_manifest
 from cvxdistill.errors import InputError
-from cvxdistill.statistics import Source
+from cvxdistill.statistics import Source, TargetStatistics
+from cvxdistill.statistics.agree import agreed_extractor
 
 # Rows at either end of a set that its fingerprint looks at.
 _LOOKED_AT = 64
@@ -28,12 +30,16 @@ class EmbeddingSets:
     readers: tuple[EmbeddingReader, ...]
 
     @classmethod
-    def of(cls, readers: EmbeddingReader | Sequence[EmbeddingReader]) -> "EmbeddingSets":
+    def of(
+        cls, readers: "EmbeddingSets | EmbeddingReader | Sequence[EmbeddingReader]"
+    ) -> "EmbeddingSets":
         """Open the sets and find out whether moments of all of them make sense.
 
         Raises:
             InputError: no set, one without labels, or sets that differ in features or targets.
         """
+        if isinstance(readers, EmbeddingSets):
+            return readers
         chosen = (readers,) if isinstance(readers, EmbeddingReader) else tuple(readers)
         if not chosen:
             raise InputError("moments need a set of embeddings; got none.")
@@ -83,6 +89,40 @@ class EmbeddingSets:
         """
         for reader, low, high in self.parts(start, stop):
             yield from reader.rows(low, high, batch_rows=batch_rows)
+
+    def part(self, number: int, of: int) -> tuple[int, int]:
+        """Return first row and row after the last of part `number`, from 1, of `of` equal ones.
+
+        Raises:
+            InputError: no such part, or one without rows.
+        """
+        if not 1 <= number <= of <= self.num_rows:
+            raise InputError(
+                f"a slice must be K/N with K in 1..N and N at most the {self.num_rows} rows; got "
+                f"{number}/{of}."
+            )
+        return self.num_rows * (number - 1) // of, self.num_rows * number // of
+
+    def empty(
+        self, start: int, stop: int, *, class_weight: str = "none", device: torch.device | str
+    ) -> TargetStatistics:
+        """Return moments of nothing, with all else that those of rows `start` to `stop` will have.
+
+        Raises:
+            InputError: a shard that cannot be read, or sets of two extractors.
+        """
+        extractor = None
+        for reader in self.readers:
+            extractor = agreed_extractor(extractor, extractor_of(reader))
+        stats = TargetStatistics(
+            self.layout.num_features,
+            self.layout.num_targets,
+            device=device,
+            target_names=self.layout.target_names,
+            extractor=extractor,
+        )
+        stats.sources = self.sources(start, stop, class_weight=class_weight)
+        return stats
 
     def class_counts(self) -> Tensor:
         """Return the number of rows of each class `(C,)`, int64; reads labels alone.
@@ -139,6 +179,33 @@ def fingerprint(reader: EmbeddingReader) -> str:
             digest.update(rows.features.to(torch.float64).numpy().tobytes())
             digest.update(b"" if rows.targets is None else rows.targets.numpy().tobytes())
     return digest.hexdigest()
+
+
+def extractor_of(reader: EmbeddingReader) -> str | None:
+    """Return the fingerprint of what made the features, where a manifest beside them tells.
+
+    Raises:
+        InputError: embeddings that are not complete, yet or any more.
+    """
+    if not (reader.path / MANIFEST).is_file():
+        return None
+    try:
+        manifest = read_embedding_manifest(reader.path)
+    except InputError:
+        # Other programs call their files so, too.
+        return None
+    if not manifest.complete:
+        raise InputError(
+            f"embeddings must be complete; `{reader.path}` has {len(manifest.shards)} of "
+            f"{manifest.num_shards} shards. Go on with the `cvxdistill embed` that began them."
+        )
+    if manifest.num_rows != reader.layout.num_rows:
+        raise InputError(
+            f"`{reader.path}` must have the {manifest.num_rows} rows that its `{MANIFEST}` tells; "
+            f"got {reader.layout.num_rows}. A shard is missing: put it back, or embed again."
+        )
+    parts = manifest.extractor.get("fingerprint"), manifest.preprocessing.get("fingerprint")
+    return "+".join(str(part) for part in parts if part) or None
 
 
 def _shards(reader: EmbeddingReader, start: int, stop: int) -> Iterator[tuple[str, int]]:
