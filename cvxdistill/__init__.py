@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from cvxdistill.artifact import Distilled
 from cvxdistill.choose import choose_base
+from cvxdistill.codecs import CODECS
 from cvxdistill.compare import Comparison, SharedProblem, Yardstick, compare
+from cvxdistill.compress import choose_codec, label_metric
 from cvxdistill.data import DATASETS, ImageSet, Splits, fit_images, load_splits
 from cvxdistill.distill import distill
 from cvxdistill.errors import CvxDistillError, IncompatibleError, InputError, SolveError
@@ -17,8 +19,10 @@ from cvxdistill.export import (
     import_distilled,
 )
 from cvxdistill.features import (
+    BACKBONES,
     FEATURES,
     Extractor,
+    ImageEncoder,
     Network,
     Preprocessing,
     draw_extractor,
@@ -26,6 +30,7 @@ from cvxdistill.features import (
     embed,
     embed_batches,
     embed_statistics,
+    embed_to_shards,
     load_extractor,
     parse_network,
     save_extractor,
@@ -56,6 +61,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BACKBONES",
+    "CODECS",
     "CONSTRAINTS",
     "DATASETS",
     "EXPORTERS",
@@ -76,6 +83,7 @@ __all__ = [
     "EvalRow",
     "Extractor",
     "HingeLoss",
+    "ImageEncoder",
     "ImageSet",
     "IncompatibleError",
     "InputError",
@@ -98,6 +106,7 @@ __all__ = [
     "TargetStatistics",
     "Yardstick",
     "choose_base",
+    "choose_codec",
     "choose_prior_weight",
     "choose_temperature",
     "compare",
@@ -108,11 +117,13 @@ __all__ = [
     "embed",
     "embed_batches",
     "embed_statistics",
+    "embed_to_shards",
     "evaluate",
     "export_distilled",
     "fit_images",
     "full_data_path",
     "import_distilled",
+    "label_metric",
     "load_extractor",
     "load_splits",
     "parse_network",

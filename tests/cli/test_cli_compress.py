@@ -23,6 +23,15 @@ TINY = (
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def without_sheets():
+    """Drawing labels takes longer than all else here, and has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for place in ("compress", "parts"):
+            patch.setattr(f"cvxdistill.cli.{place}.draw_sheet", lambda _, path: path.touch())
+        yield
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compress") / "run"

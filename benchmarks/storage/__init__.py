@@ -1,0 +1,1 @@
+"""Label storage: bits against accuracy."""

@@ -1,0 +1,81 @@
+"""Run with `python -m benchmarks.storage --data-root PATH`; `--render` writes the page again."""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from benchmarks.storage.measure import measure
+from benchmarks.storage.render import render, verdicts
+from benchmarks.storage.study import EXAMPLES, METHODS, prepare
+
+PACKAGES = ("torch", "numpy", "scipy")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, write the results and the page, and print the verdicts."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.storage", description=__doc__)
+    parser.add_argument("--data-root", default=os.environ.get("CVXDISTILL_DATA_ROOT"))
+    parser.add_argument("--datasets", default=",".join(EXAMPLES), help="comma list")
+    parser.add_argument("--draws", type=int, default=3, help="base draws")
+    parser.add_argument("--held-out", type=int, default=2, help="extractors for choices")
+    parser.add_argument("--unseen", type=int, default=5, help="unseen extractors")
+    parser.add_argument("--student-seeds", type=int, default=3, help="students a base draw")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/storage.json"))
+    parser.add_argument("--docs", type=Path, default=Path("docs/benchmarks"))
+    parser.add_argument("--render", action="store_true", help="only the page, from the JSON")
+    options = parser.parse_args(arguments)
+    if options.render:
+        render(json.loads(options.json.read_text()), options.docs)
+        return
+    torch.set_num_threads(options.threads)
+    with threadpool_limits(options.threads):
+        tables = list(tabulate(options))
+    results = {
+        "command": "python -m benchmarks.storage --data-root PATH",
+        "options": {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in vars(options).items()
+            if name not in ("data_root", "render")
+        },
+        "environment": {
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "system": platform.system(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+        "tables": tables,
+        "verdicts": verdicts(tables),
+    }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
+    render(results, options.docs)
+    for verdict in results["verdicts"]:
+        print("met    " if verdict["met"] else "NOT MET", verdict["what"], verdict["measured"])
+
+
+def tabulate(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return one table a data set and kind of labels."""
+    tables = []
+    for name in options.datasets.split(","):
+        study = prepare(
+            name,
+            options.data_root,
+            draws=options.draws,
+            held_out=options.held_out,
+            unseen=options.unseen,
+        )
+        tables += [measure(study, kind, student_seeds=options.student_seeds) for kind in METHODS]
+    return tables
+
+
+if __name__ == "__main__":
+    sys.exit(main())
