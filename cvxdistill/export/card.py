@@ -215,14 +215,17 @@ def _line(row: Mapping[str, Any]) -> list[str]:
     if not isinstance(accuracy, float) or not row.get("main", True):
         return []
     setting = str(row.get("setting"))
-    span = f"{interval[0]:.4f} to {interval[1]:.4f}" if isinstance(interval, list) else ""
+    repeats = len(row.get("values") or ())
+    # One repetition has no spread to tell.
+    spread = interval if isinstance(interval, list) and repeats > 1 else []
+    span = " to ".join(f"{bound:.4f}" for bound in spread)
     cells = (
         _SETTINGS.get(setting, setting),
         f"`{_cell(row.get('network'))}`",
         f"{_cell(row.get('labels'))} labels" if row.get("labels") != "full" else "all target data",
         f"{accuracy:.4f}",
         span,
-        str(len(row.get("values") or ())),
+        str(repeats),
     )
     return ["| " + " | ".join(cells) + " |"]
 

@@ -180,6 +180,19 @@ def test_files_of_a_new_folder_are_as_readable_as_any_new_file(tmp_path):
     assert (tmp_path / "out" / "private").stat().st_mode == plain.stat().st_mode
 
 
+def test_folders_inside_a_new_folder_are_as_open_as_any_new_folder(tmp_path):
+    (tmp_path / "plain").mkdir()
+    with atomic_folder(tmp_path / "out") as folder:
+        private = folder / "one" / "two"
+        private.mkdir(parents=True)
+        (private / "file").write_text("x")
+        private.chmod(0o700)
+    expected = (tmp_path / "plain").stat().st_mode
+    assert (tmp_path / "out" / "one").stat().st_mode == expected
+    assert (tmp_path / "out" / "one" / "two").stat().st_mode == expected
+    assert (tmp_path / "out" / "one" / "two" / "file").read_text() == "x"
+
+
 def test_a_link_to_a_folder_goes_on_pointing_to_the_new_one(tmp_path):
     real, link = tmp_path / "real", tmp_path / "link"
     real.mkdir()

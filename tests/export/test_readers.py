@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from cvxdistill.data import open_source
-from cvxdistill.export import DistilledDataset, export_distilled
+from cvxdistill.export import DistilledDataset, export_distilled, import_distilled
 from cvxdistill.export.card import body, front_matter
 from cvxdistill.export.record import Contents
 from cvxdistill.features import Preprocessing
@@ -197,6 +197,14 @@ def test_numpy_alone_reads_npz(tmp_path, grey):
         assert found["class_names"].tolist() == ["a", "b", "c"]
         assert str(found["label_kind"]) == "distribution"
         assert json.loads(str(found["manifest"]))["base"]["name"] == "some set"
+
+
+def test_images_that_a_program_packed_as_grey_are_still_the_same(tmp_path):
+    made = plain(bytes_of(4, 1, 5, 5).repeat(1, 3, 1, 1))
+    export_distilled(made, tmp_path / "out", format="image-folder")
+    for file in (tmp_path / "out").rglob("*.png"):
+        Image.open(file).convert("L").save(file)
+    assert torch.equal(import_distilled(tmp_path / "out").examples, made.examples)
 
 
 # PyTorch. ---------------------------------------------------------------------------------------
