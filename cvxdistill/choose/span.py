@@ -133,10 +133,13 @@ class Span:
     def best(self, free: Tensor) -> tuple[Tensor, Tensor]:
         """Return which free candidate lowers the objective most, and by how much.
 
-        The gain is negative where all of them lie in the span already.
+        Of equals the one farthest outside is taken: the last direction, which all candidates
+        complete alike, is then the best conditioned. The gain is negative where all of them lie in
+        the span already.
         """
         gains = self._gains(free)
-        best = gains.argmax()
+        equal = gains >= gains.max() * (1 - 1e-9)
+        best = torch.where(equal, self._outside, -1.0).argmax()
         return best, gains[best]
 
     def add(self, position: Tensor) -> None:
