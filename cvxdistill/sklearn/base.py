@@ -62,7 +62,8 @@ class BaseLabelDistiller(BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc
             y: targets.
             sample_weight: `(n_samples,)` how often each sample counts: 2 is the sample twice, 0 is
                 none. Rows of weight 0 never become base rows; otherwise weights do not enter the
-                choice. Losses other than `squared` take whole numbers alone.
+                choice. Where moments are not enough (losses other than `squared`, constraints
+                `top-k` and `clamp`), whole numbers alone.
 
         Returns:
             The fitted estimator.
@@ -74,7 +75,7 @@ class BaseLabelDistiller(BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc
         self._check_parameters()
         samples = self._samples(X, y, sample_weight, first=True)
         target: Target
-        if self._loss().quadratic:
+        if self._by_moments():
             target = self._moments(samples)
         else:
             features, targets = samples.repeated()
@@ -258,6 +259,11 @@ class BaseLabelDistiller(BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc
         if isinstance(given, str):
             return CONSTRAINTS[check_choice("constraint", given, CONSTRAINTS)]()
         return given
+
+    def _by_moments(self) -> bool:
+        """Whether labels are solved from moments: a squared loss and a set to project onto."""
+        constraint = self._constraint()
+        return self._loss().quadratic and constraint.convex and constraint.exact_projection
 
     def _check_parameters(self) -> None:
         if self.n_examples is not None:

@@ -1,5 +1,6 @@
 """`LabelDistiller`: classes, or several labels a sample."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -22,11 +23,11 @@ from cvxdistill.sklearn.samples import Samples, read_weights
 
 
 def _has_probabilities(estimator: "LabelDistiller") -> bool:
-    return estimator._loss_is("cross_entropy")
+    return estimator._holds(lambda: estimator._loss().cross_entropy)
 
 
 def _has_moments(estimator: "LabelDistiller") -> bool:
-    return estimator._loss_is("quadratic")
+    return estimator._holds(estimator._by_moments)
 
 
 class LabelDistiller(
@@ -124,13 +125,15 @@ class LabelDistiller(
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Take in a chunk of samples, and solve for all that have come; for loss `squared`.
+        """Take in a chunk of samples, and solve for all that have come.
+
+        There for loss `squared` alone, and not for the constraints `top-k` and `clamp`.
 
         Moments add up, so labels are solved against every sample seen. Base rows are chosen from
-        `n_candidates` of them: drawn as they come, classes held as equally as they allow, or in
-        proportion for `choose="random"`. As long as no more have come, the result is that of `fit`
-        on all chunks; later the base rows are others, and the objective is still exact. After `fit`
-        the first candidates are its base rows.
+        `n_candidates` of them, drawn as they come: as equally as classes allow where `choose` goes
+        by class, else uniformly. As long as no more have come, the result is that of `fit` on all
+        chunks; later the base rows are others, and the objective is still exact. After `fit` the
+        first candidates are its base rows.
 
         Args:
             X: `(n_samples, n_features)` features.
@@ -212,13 +215,13 @@ class LabelDistiller(
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = self._loss_is("quadratic")
+        tags.classifier_tags.multi_label = self._holds(lambda: self._loss().quadratic)
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _loss_is(self, trait: str) -> bool:
+    def _holds(self, trait: Callable[[], bool]) -> bool:
         try:
-            return bool(getattr(self._loss(), trait))
+            return trait()
         except InputError:  # an unknown name, which `fit` will tell
             return False
 

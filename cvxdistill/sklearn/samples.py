@@ -77,9 +77,9 @@ class Samples:
             counts = self.weights.astype(np.int64)
             if (counts != self.weights).any():
                 raise InputError(
-                    "`sample_weight` must be whole numbers under a loss that needs the samples "
-                    f"themselves; got {self.weights[counts != self.weights][0]:g}. Use loss "
-                    "`squared`."
+                    "`sample_weight` must be whole numbers where moments are not enough; got "
+                    f"{self.weights[counts != self.weights][0]:g}. Use loss `squared` with labels "
+                    "that are `free`, on the `simplex` or in a `box`."
                 )
             features, targets = np.repeat(features, counts, 0), np.repeat(targets, counts, 0)
         return torch.from_numpy(np.array(features)), torch.from_numpy(np.array(targets))

@@ -9,10 +9,8 @@ from cvxdistill.sklearn import LabelDistiller, LabelDistillerRegressor
 OF_THE_LOSS = (
     "check_classifiers_classes",
     "check_classifiers_one_label_sample_weights",
-    "check_classifiers_train",
     "check_decision_proba_consistency",
     "check_estimators_dtypes",
-    "check_fit_score_takes_y",
     "check_sample_weight_equivalence_on_dense_data",
 )
 

@@ -1,7 +1,11 @@
 """What the estimators promise: the fit of all data at full rank, and the best there is below it."""
 
+import warnings
+from functools import partialmethod
+
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -12,7 +16,9 @@ from sklearn.preprocessing import StandardScaler
 
 import cvxdistill as cvd
 from cvxdistill.choose import CHOOSERS, Balanced
+from cvxdistill.labels import CONSTRAINTS
 from cvxdistill.sklearn import LabelDistiller, LabelDistillerRegressor
+from cvxdistill.solvers import CrossEntropySolver, GradientSolver
 
 ABSOLUTE = {"l2": 2.0, "l2_scale": "absolute", "random_state": 0}
 HOW = [name for name in CHOOSERS if name != "indices"]
@@ -296,11 +302,25 @@ def test_parts_as_objects_survive_a_clone():
     np.testing.assert_allclose(model.predict_proba(X), shares, atol=1e-12)
 
 
-def test_a_solve_that_stops_early_warns(monkeypatch):
-    from cvxdistill.solvers import CrossEntropySolver
-
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+def test_every_constraint(constraint, monkeypatch):
     X, y = small_blobs()
-    monkeypatch.setattr(CrossEntropySolver.__init__, "__defaults__", (1e-12, 1))
+    # Enough to see that first-order steps are taken, which end before they are done.
+    few_steps = partialmethod(GradientSolver.__init__, max_steps=20, learning_rate=0.1)
+    monkeypatch.setattr(GradientSolver, "__init__", few_steps)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = LabelDistiller(9, constraint=constraint, random_state=0).fit(X, y)
+    assert model.score(X, y) > 0.8
+    allowed = CONSTRAINTS[constraint]().project(torch.from_numpy(model.labels_)).numpy()
+    np.testing.assert_allclose(model.labels_, allowed, atol=1e-6)
+    assert hasattr(model, "partial_fit") == hasattr(model, "statistics_")
+
+
+def test_a_solve_that_stops_early_warns(monkeypatch):
+    X, y = small_blobs()
+    one_step = partialmethod(CrossEntropySolver.__init__, tolerance=1e-12, max_steps=1)
+    monkeypatch.setattr(CrossEntropySolver, "__init__", one_step)
     with pytest.warns(ConvergenceWarning, match="step limit"):
         model = LabelDistiller(9, loss="cross_entropy", random_state=0).fit(X, y)
     assert model.status_ == "stopped_early"

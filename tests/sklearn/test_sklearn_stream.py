@@ -140,7 +140,7 @@ def test_a_chunk_that_cannot_be_solved_for_is_not_taken_in(samples, monkeypatch)
 @given(
     strata=st.lists(st.integers(0, 3), min_size=1, max_size=40),
     capacity=st.integers(1, 12),
-    cuts=st.lists(st.integers(0, 40), max_size=4),
+    cuts=st.lists(st.integers(0, 40), max_size=3),
 )
 def test_candidates_do_not_depend_on_the_chunks(strata, capacity, cuts):
     features = np.arange(len(strata), dtype=float)[:, None]
