@@ -94,7 +94,7 @@ def distill(
     task = DistillTask(
         base=base,
         target=target,
-        extractors=_pool(extractors, target, pool=pool, seed=seed, device=place),
+        extractors=make_pool(extractors, target, pool=pool, seed=seed, device=place),
         preprocessing=ready.to(place),
         head=RidgeHead() if head is None else head,
         validation=validation,
@@ -164,14 +164,31 @@ def _provenance(
     }
 
 
-def _pool(
+def make_pool(
     extractors: str | Network | Sequence[Extractor],
     target: ImageSet,
     *,
-    pool: int,
-    seed: int,
-    device: torch.device,
+    pool: int = POOL,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
 ) -> tuple[Extractor, ...]:
+    """Return the extractors that `distill` solves over, from the arguments of the same names.
+
+    Call it where something is to be known of them beforehand, such as the features that base
+    examples are chosen by; pass what it returns to `distill`.
+
+    Raises:
+        InputError: extractors of another shape than the target's, none, or a name or size that
+            does not fit.
+
+    Example:
+        >>> from cvxdistill.data import load_splits
+        >>> [
+        ...     extractor.num_features
+        ...     for extractor in make_pool("convnet:width=8", load_splits("digits").train, pool=2)
+        ... ]
+        [128, 128]
+    """
     if not isinstance(extractors, str | Network):
         given = tuple(extractors)
         for extractor in given:

@@ -189,7 +189,8 @@ def _best_reference(space: Space, free: Tensor) -> Tensor:
     points = space.coordinates(likely, centre)
     table = gains(likely, likely, points @ points.mT)
     best = table.max()
-    pair = likely[torch.stack(torch.unravel_index(table.argmax(), table.shape))]
+    flat = table.argmax()
+    pair = likely[torch.stack([flat // len(likely), flat % len(likely)])]
     everyone = torch.arange(len(free), device=free.device)
     improved = len(likely) < int(free.sum())
     while improved:

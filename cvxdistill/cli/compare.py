@@ -1,9 +1,9 @@
 """`cvxdistill compare`: every method on one problem, in one table and two figures."""
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -16,7 +16,7 @@ from cvxdistill.cli.common import count_or_share
 from cvxdistill.cli.judge import Judge, parse_student
 from cvxdistill.compare import Comparison, SharedProblem, Yardstick, compare
 from cvxdistill.data import Splits
-from cvxdistill.distill import EXTRACTOR, POOL
+from cvxdistill.distill import EXTRACTOR, POOL, make_pool
 from cvxdistill.features import Preprocessing, parse_network
 from cvxdistill.files import atomic_file
 from cvxdistill.report import (
@@ -82,11 +82,14 @@ def compare_command(
     )
     request = parts_of.BaseExamples(base, base_fit, examples, choose, indices)
     parts = data.load()
-    given = _given(judge, data, parts, request, student=student, zca=zca)
-    problem = dataclasses.replace(
-        given, extractors=network, pool=pool, head=chosen_head, target_l2=target_l2
-    )
-    folder = out or Path("runs") / f"{parts.train.name}-compare-{len(given.base)}-seed{seed}"
+    solved: dict[str, Any] = {
+        "extractors": network,
+        "pool": pool,
+        "head": chosen_head,
+        "target_l2": target_l2,
+    }
+    problem = _given(judge, data, parts, request, solved, student=student, zca=zca)
+    folder = out or Path("runs") / f"{parts.train.name}-compare-{len(problem.base)}-seed{seed}"
     with common.progress_bars(finished=False) as progress:
         comparison = compare(
             problem,
@@ -111,23 +114,31 @@ def _given(
     data: common.DataRequest,
     parts: Splits,
     request: parts_of.BaseExamples,
+    solved: dict[str, Any],
     *,
     student: str | None,
     zca: bool,
 ) -> SharedProblem:
-    """Return the problem with its data and the network to train, all of it checked."""
+    """Return the problem with its data and the network to train, all of it checked.
+
+    Base examples that are chosen by features are chosen by those of the pool's first extractor.
+    """
     own = judge.students[0] if judge.students else None
     own = own if student is None else parse_student("--student", student)
     judge.check(parts, own)
+    found = request.read(data, parts, seed=judge.seed)
+    ready = Preprocessing.fit(parts.train, zca=zca)
+    drawn: dict[str, Any] = {"seed": judge.seed, "device": judge.device}
+    first = make_pool(solved["extractors"], parts.train, pool=1, **drawn)[0]
     return SharedProblem(
-        base=request.choose(data, parts, seed=judge.seed),
+        base=found.choose(first, ready, solved["head"], solved["target_l2"], judge.device),
         target=parts.train,
         validation=parts.validation,
-        preprocessing=Preprocessing.fit(parts.train, zca=zca),
+        preprocessing=ready,
         student=own,
-        seed=judge.seed,
-        device=judge.device,
         provenance={"data": data.record(), "splits": parts.record, **request.record()},
+        **drawn,
+        **solved,
     )
 
 

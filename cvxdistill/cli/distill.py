@@ -63,19 +63,19 @@ def distill_command(
     )
     parts = data.load()
     request = parts_of.BaseExamples(base, base_fit, examples, choose, indices)
-    chosen = request.choose(data, parts, seed=seed)
-    folder = out or Path("runs") / f"{parts.train.name}-{learner.name}-{len(chosen)}-seed{seed}"
+    found = request.read(data, parts, seed=seed)
+    folder = out or Path("runs") / f"{parts.train.name}-{learner.name}-{found.count}-seed{seed}"
     journal = parts_of.journal(folder, checkpoint_every, resume=resume, budget=budget)
     judge.check(parts, own)
     ready, cache = Preprocessing.fit(parts.train, zca=zca), StatisticsCache()
     with parts_of.kept(journal), common.progress_bars() as progress:
         given = extractors.make(parts.train, ready, seed, judge.device, progress)
+        look = given[0], ready, chosen_head, target_l2, judge.device
         distilled = distill(
-            chosen,
+            found.choose(*look, progress=progress, cache=cache),
             parts.train,
             method=learner,
-            extractors=given or network,
-            pool=pool,
+            extractors=given,
             head=chosen_head,
             target_l2=target_l2,
             preprocessing=ready,

@@ -13,7 +13,7 @@ from cvxdistill.students import OPTIMISERS
 
 Target = Annotated[
     str,
-    typer.Option(help="Target data set: a name, or KIND:PATH, such as folder:PATH or parquet:PATH."),
+    typer.Option(help="Target data set: a name, or KIND:PATH as in folder:PATH or parquet:PATH."),
 ]
 Base = Annotated[
     str | None, typer.Option(help="Data set of the base examples; the target's if unset.")
@@ -72,7 +72,10 @@ Budget = Annotated[
     float | None, typer.Option(help="Seconds after which a method takes no further step.")
 ]
 Extractors = Annotated[
-    str, typer.Option("--extractor", help="Network of the extractors, such as convnet:width=64.")
+    str,
+    typer.Option(
+        "--extractor", help="Network of the extractors: convnet:width=64, torchvision:resnet18, ..."
+    ),
 ]
 Pool = Annotated[int, typer.Option(help="Number of extractors.")]
 TrainSteps = Annotated[

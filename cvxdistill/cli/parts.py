@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,24 @@ import torch
 
 from cvxdistill.artifact import Distilled
 from cvxdistill.checks import check_choice, check_positive
-from cvxdistill.choose import choose_base
+from cvxdistill.choose import ByIndices, Chooser, check_count, choose_base, parse_chooser
 from cvxdistill.cli.common import DataRequest
 from cvxdistill.data import FITS, DataSource, ImageSet, Splits, fit_images, open_source
+from cvxdistill.distill import make_pool
 from cvxdistill.errors import InputError
 from cvxdistill.features import (
     Extractor,
     Network,
     Preprocessing,
+    StatisticsCache,
+    embed,
     load_extractor,
     train_extractor,
 )
 from cvxdistill.heads import Head, parse_head
 from cvxdistill.manifest import check_replaceable
 from cvxdistill.methods import Journal
-from cvxdistill.progress import Progress
+from cvxdistill.progress import Progress, silent
 from cvxdistill.report import draw_sheet
 from cvxdistill.seeding import derive_seed
 
@@ -56,12 +59,11 @@ class BaseExamples:
         if count is None and self.indices is None:
             count = 2 * parts.train.num_classes
         if chooser.needs_features:
-            check_count(count, found)
-            return Candidates(found, parts.train, chooser, count, seed)
+            return Candidates(found, check_count(count, found), parts.train, chooser, seed)
         chosen = choose_base(found, count, how=chooser, seed=seed, indices=self.indices)
         if self.fit is not None:
             chosen = fit_images(chosen, parts.train.shape, how=self.fit)
-        return Candidates(chosen, parts.train, ByIndices(), len(chosen), seed, chosen=True)
+        return Candidates(chosen, len(chosen), parts.train)
 
     def _found(self, data: DataRequest, parts: Splits) -> ImageSet:
         if self.source is None:
@@ -85,20 +87,18 @@ class Candidates:
     """What the base examples are chosen from, or they themselves where no features are needed.
 
     Attributes:
-        data: the candidates.
+        data: the candidates, or the base examples.
+        count: how many base examples.
         train: the target's training part.
-        chooser: how they are chosen.
-        count: how many.
+        chooser: how they are chosen; `None` where they are already.
         seed: of the choice.
-        chosen: whether `data` are the base examples.
     """
 
     data: ImageSet
-    train: ImageSet
-    chooser: Chooser
     count: int
-    seed: int
-    chosen: bool = False
+    train: ImageSet
+    chooser: Chooser | None = None
+    seed: int = 0
 
     def choose(
         self,
@@ -116,7 +116,7 @@ class Candidates:
         Raises:
             InputError: examples that cannot be chosen so.
         """
-        if self.chosen:
+        if self.chooser is None:
             return self.data
         options: dict[str, Any] = {"preprocessing": preprocessing, "device": device}
         features = embed(extractor, self.data.images, progress=progress, **options)
@@ -175,14 +175,16 @@ class Extractors:
         seed: int,
         device: torch.device,
         progress: Progress,
-    ) -> list[Extractor]:
-        """Return the extractor of the file or trained ones; none where they are to be drawn.
+    ) -> Sequence[Extractor]:
+        """Return the extractor of the file, trained ones, or drawn ones.
 
         Raises:
             InputError: a file that is no extractor, or a training that is out of range.
         """
         if self.weights is not None:
             return [load_extractor(self.weights, device=device)]
+        if not self.steps:
+            return make_pool(self.network, train, pool=self.pool, seed=seed, device=device)
         return [
             train_extractor(
                 self.network,
@@ -193,7 +195,7 @@ class Extractors:
                 device=device,
                 progress=progress,
             )
-            for index in range(self.pool if self.steps else 0)
+            for index in range(self.pool)
         ]
 
 
