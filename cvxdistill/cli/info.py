@@ -17,6 +17,7 @@ from cvxdistill.cli import options as opt
 from cvxdistill.cli.stats import describe, publish
 from cvxdistill.codecs import CODECS
 from cvxdistill.data import DATASETS
+from cvxdistill.embeddings import READERS
 from cvxdistill.export import EXPORTERS, IMPORTERS
 from cvxdistill.features import BACKBONES, FEATURES
 from cvxdistill.heads import HEADS
@@ -47,6 +48,7 @@ def info_command(run: opt.OptionalRun = None, as_json: opt.Json = False) -> int:
 def _installation() -> dict[str, Any]:
     registries: dict[str, Mapping[str, object]] = {
         "data sets": DATASETS,
+        "embeddings": READERS,
         "choosers": CHOOSERS,
         "networks": FEATURES,
         "sources of extractors": BACKBONES,
