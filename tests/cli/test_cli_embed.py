@@ -229,6 +229,15 @@ def test_wrong_use_is_one_line(words, match, capsys):
     assert not Path("shards").exists()
 
 
+@pytest.mark.gpu
+def test_a_gpu_writes_the_same_features(capsys):
+    write_photos("photos")
+    for device in ("cpu", "cuda"):
+        words = (*TINY[:2], "--device", device, "--target", "photos", "--batch-size", "2")
+        embed(capsys, *words, "--out", device)
+    torch.testing.assert_close(read("cpu")[0], read("cuda")[0], rtol=1e-3, atol=1e-4)
+
+
 def test_features_are_not_embedded_again(capsys):
     embed(capsys, *OWN, "--out", "shards")
     refused(capsys, "holds features already", *OWN, "--target", "npy:shards", "--out", "again")
