@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=3, help="base draws")
     parser.add_argument("--held-out", type=int, default=2, help="extractors for choices")
     parser.add_argument("--unseen", type=int, default=5, help="unseen extractors")
-    parser.add_argument("--student-seeds", type=int, default=3, help="students a base draw")
+    parser.add_argument("--student-seeds", type=int, default=2, help="students a base draw")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/storage.json"))
     parser.add_argument("--docs", type=Path, default=Path("docs/benchmarks"))
@@ -37,8 +38,17 @@ def main(arguments: list[str] | None = None) -> None:
         render(json.loads(options.json.read_text()), options.docs)
         return
     torch.set_num_threads(options.threads)
+    tables: list[dict[str, Any]] = []
     with threadpool_limits(options.threads):
-        tables = list(tabulate(options))
+        for table in tabulate(options):
+            tables.append(table)
+            publish(tables, options)
+    for verdict in verdicts(tables):
+        print("met    " if verdict["met"] else "NOT MET", verdict["what"], verdict["measured"])
+
+
+def publish(tables: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    """Write the tables that there are, and the page."""
     results = {
         "command": "python -m benchmarks.storage --data-root PATH",
         "options": {
@@ -58,13 +68,10 @@ def main(arguments: list[str] | None = None) -> None:
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
     render(results, options.docs)
-    for verdict in results["verdicts"]:
-        print("met    " if verdict["met"] else "NOT MET", verdict["what"], verdict["measured"])
 
 
-def tabulate(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return one table a data set and kind of labels."""
-    tables = []
+def tabulate(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield one table a data set and kind of labels."""
     for name in options.datasets.split(","):
         study = prepare(
             name,
@@ -73,8 +80,8 @@ def tabulate(options: argparse.Namespace) -> list[dict[str, Any]]:
             held_out=options.held_out,
             unseen=options.unseen,
         )
-        tables += [measure(study, kind, student_seeds=options.student_seeds) for kind in METHODS]
-    return tables
+        for kind in METHODS:
+            yield measure(study, kind, student_seeds=options.student_seeds)
 
 
 if __name__ == "__main__":

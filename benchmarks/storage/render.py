@@ -66,18 +66,19 @@ def render(results: dict[str, Any], folder: Path) -> None:
 def _about(results: dict[str, Any]) -> list[str]:
     options = results["options"]
     text = (
-        "Labels of balanced random base examples, solved for a ConvNet of width 32 trained on the "
-        "target, then stored by every codec, without and with feedback (rounding errors of "
-        "one row made up for by the others, with the metric of a few thousand training examples). "
-        "The ridge head is fitted to what comes out of the store, on that extractor and on "
-        f"{options['unseen']} freshly drawn ConvNets of that width, and read on the test split; "
-        f"{options['student_seeds']} LeNets a base draw are trained from scratch on some of them, "
-        "with steps and scale chosen on validation for the labels as they were. Accuracy is the "
-        f"mean in percent over {options['draws']} base draws. *Loses* is the loss against float64 "
-        "in points, paired by base draw and extractor or student, with its 95 % interval over all "
-        "pairs: positive where the codec is worse. Bits an entry include all side information. "
-        "Within a budget the codec is chosen on validation examples, on the same extractor and "
-        f"{options['held_out']} held-out ones, as `cvxdistill compress` does."
+        "Labels of balanced random base examples, solved for a ConvNet of width 32 trained on "
+        "the target, then stored by every codec, without and with feedback (rounding errors of "
+        "one row made up for by the others, with the metric of a few thousand training "
+        "examples). The ridge head is fitted to what comes out of the store, on that extractor "
+        f"and on {options['unseen']} freshly drawn ConvNets of that width, and read on 10,000 "
+        f"test images; {options['student_seeds']} LeNets a base draw are trained from scratch "
+        "on some of them, with steps and scale chosen on validation for the labels as they "
+        f"were. Accuracy is the mean in percent over {options['draws']} base draws. *Loses* is "
+        "the loss against float64 in points, paired by base draw and extractor or student, "
+        "with its 95 % interval over all pairs: positive where the codec is worse. Bits an "
+        "entry include all side information. Within a budget the codec is chosen on validation "
+        f"examples, on the same extractor and {options['held_out']} held-out ones, as "
+        "`cvxdistill compress` does."
     )
     environment = ", ".join(f"{key} {value}" for key, value in results["environment"].items())
     origin = f"Written by `{results['command']}` from its JSON; {environment}."

@@ -25,8 +25,8 @@ from cvxdistill.features import (
 # Base examples: 100 of 10 classes, four of each of 26.
 EXAMPLES = {"mnist": 100, "emnist-letters": 104}
 METHODS = {"scores": "exact", "distribution": "exact:constraint=simplex"}
-TARGET, VALIDATION, METRIC = 20_000, 5_000, 5_000
-TRAIN_STEPS, WIDTH = 200, 32
+TARGET, VALIDATION, TEST, METRIC = 10_000, 5_000, 10_000, 5_000
+TRAIN_STEPS, WIDTH = 80, 32
 HELD_OUT_SEED, UNSEEN_SEED = 1_000, 2_000
 
 
@@ -46,7 +46,7 @@ class Study:
     Attributes:
         parts: training, validation and test examples.
         validation: the part of the validation examples that choices are made on.
-        test: the test examples.
+        test: the part of the test examples that all numbers are of.
         own: features under the extractor that labels are solved for.
         held_out: under extractors that choices are made on, without test features.
         unseen: under extractors that nothing else has seen.
@@ -69,9 +69,8 @@ def prepare(name: str, data_root: str, *, draws: int, held_out: int, unseen: int
     """Train the extractor, draw the others, solve the labels, and embed."""
     say(name, "data and extractor")
     parts = load_splits(name, data_root=data_root, limit=TARGET)
-    test, train = parts.test(), parts.train
-    order = torch.randperm(len(parts.validation), generator=torch.Generator().manual_seed(0))
-    validation = parts.validation.subset(order[:VALIDATION])
+    test, train = _some(parts.test(), TEST), parts.train
+    validation = _some(parts.validation, VALIDATION)
     ready = Preprocessing.fit(train)
     network = ConvNet(width=WIDTH)
     trained = train_extractor(network, train, preprocessing=ready, steps=TRAIN_STEPS, seed=0)
@@ -118,6 +117,11 @@ def prepare(name: str, data_root: str, *, draws: int, held_out: int, unseen: int
         made=made,
         metrics=[label_metric(features, target) for features in own.bases],
     )
+
+
+def _some(part: ImageSet, count: int) -> ImageSet:
+    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))
+    return part.subset(order[:count])
 
 
 def accuracies(
