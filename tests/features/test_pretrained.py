@@ -276,7 +276,7 @@ def test_a_layer_is_reached_and_nothing_after_it_computed():
     wrapped = wrap_module(copy.deepcopy(network), (3, 8, 8), layer="first.0", pool="max")
     want = network.first[0](images).detach().amax((2, 3))
     torch.testing.assert_close(wrapped(images), want)
-    assert str(wrapped.network) == "given:label=module,layer=first.0,pool=max"
+    assert str(wrapped.network) == "given:layer=first.0,pool=max"
 
 
 @pytest.mark.parametrize(
