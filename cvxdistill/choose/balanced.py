@@ -39,8 +39,9 @@ class Balanced(Chooser):
         """
         data, draw = request.data, generator(request.seed, "base", "balanced")
         wanted = share_equally(data, request.count, draw)
-        positions, ranks = shuffle_within_classes(data.labels, data.num_classes, draw)
-        return positions[ranks < wanted[data.labels[positions]]]
+        labels = data.labels.cpu()
+        positions, ranks = shuffle_within_classes(labels, data.num_classes, draw)
+        return positions[ranks < wanted[labels[positions]]]
 
 
 def share_equally(data: ImageSet, examples: int, draw: torch.Generator) -> Tensor:
@@ -52,7 +53,7 @@ def share_equally(data: ImageSet, examples: int, draw: torch.Generator) -> Tenso
     order = torch.randperm(data.num_classes, generator=draw)
     wanted = torch.full((data.num_classes,), examples // data.num_classes)
     wanted[order[: examples % data.num_classes]] += 1
-    counts = data.class_counts
+    counts = data.class_counts.cpu()
     short = (counts < wanted.clamp(min=1)).nonzero().flatten()
     if len(short):
         label = int(short[0])

@@ -9,11 +9,8 @@ import torch
 from torch import Tensor
 
 from cvxdistill.choose.balanced import share_equally
-from cvxdistill.choose.base import BaseRequest, Chooser
+from cvxdistill.choose.base import BLOCK_ROWS, BaseRequest, Chooser
 from cvxdistill.seeding import derive_seed, generator
-
-# Rows cast to float64 at once: the copy stays small beside features in float16 or float32.
-BLOCK_ROWS = 16384
 
 
 @dataclasses.dataclass(frozen=True)

@@ -158,3 +158,10 @@ def test_features_that_do_not_fit_are_refused(how):
     spoiled[3, 2] = torch.nan
     with pytest.raises(InputError, match="finite"):
         choose_base(data, 6, how=how, features=spoiled)
+
+
+@pytest.mark.gpu
+def test_a_gpu_chooses_the_same_examples(how):
+    data = cloud(300)
+    base = chosen(data, 6, how)
+    assert chosen(data.to("cuda"), 6, how).indices.tolist() == base.indices.tolist()
