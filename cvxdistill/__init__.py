@@ -8,7 +8,8 @@ from cvxdistill.codecs import CODECS
 from cvxdistill.compare import Comparison, SharedProblem, Yardstick, compare
 from cvxdistill.compress import choose_codec, label_metric
 from cvxdistill.data import DATASETS, ImageSet, Splits, fit_images, load_splits
-from cvxdistill.distill import distill
+from cvxdistill.distill import distill, distill_moments
+from cvxdistill.embeddings import open_embeddings
 from cvxdistill.errors import CvxDistillError, IncompatibleError, InputError, SolveError
 from cvxdistill.evaluate import EvalRow, evaluate
 from cvxdistill.export import (
@@ -53,6 +54,7 @@ from cvxdistill.methods import METHODS
 from cvxdistill.problem import Certificate, LabelProblem, LabelSolution, Status
 from cvxdistill.solvers import SOLVERS, choose_prior_weight, choose_temperature, solve_labels
 from cvxdistill.statistics import TargetStatistics
+from cvxdistill.streaming import stream_statistics
 from cvxdistill.students import OPTIMISERS, Recipe
 
 if TYPE_CHECKING:
@@ -112,6 +114,7 @@ __all__ = [
     "compare",
     "conditioning",
     "distill",
+    "distill_moments",
     "draw_extractor",
     "draw_pool",
     "embed",
@@ -126,10 +129,12 @@ __all__ = [
     "label_metric",
     "load_extractor",
     "load_splits",
+    "open_embeddings",
     "parse_network",
     "ridge_path",
     "save_extractor",
     "solve_labels",
+    "stream_statistics",
     "train_extractor",
     "wrap_module",
 ]

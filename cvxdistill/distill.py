@@ -1,6 +1,7 @@
 """Distill: puts the parts together. No numerics here."""
 
 import dataclasses
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,9 +19,13 @@ from cvxdistill.features import (
     draw_pool,
     parse_network,
 )
-from cvxdistill.heads import Head, RidgeHead
+from cvxdistill.heads import Head, LabelLinearHead, RidgeHead
 from cvxdistill.methods import DistillTask, Journal, Method, MethodResult, parse_method
+from cvxdistill.problem import LabelSolution
 from cvxdistill.progress import Progress, silent
+from cvxdistill.solvers import solve_labels
+from cvxdistill.statistics import TargetStatistics
+from cvxdistill.students import default_student
 
 # Extractors in the default pool. One makes labels that suit itself alone; four cost four forward
 # passes and carry over to unseen ones nearly as well as many (docs/how-to-choose.md).
@@ -111,6 +116,83 @@ def distill(
     return _distilled(task, ready, result, {**(provenance or {}), **known})
 
 
+def distill_moments(
+    base: ImageSet,
+    target: TargetStatistics,
+    *,
+    head: LabelLinearHead | None = None,
+    constraint: str = "free",
+    target_l2: float | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Distilled:
+    """Solve for the labels of feature vectors from the moments of a target, and nothing else of it.
+
+    For targets that are gone, elsewhere, or too large: `cvxdistill stats` makes the moments.
+
+    Args:
+        base: the examples to be labelled, features `(m, d)` of the extractor of the moments.
+        target: moments; names of classes or targets come from it.
+        head: the head that labels are solved for; `RidgeHead()` when not given.
+        constraint: a name in `CONSTRAINTS`.
+        target_l2: penalty of the full-data head inside the label objective; `None` is its own.
+        provenance: what else to record.
+
+    Returns:
+        The distilled set, with its certificate in `provenance`.
+
+    Raises:
+        InputError: images in the place of features, or sizes that do not fit.
+        IncompatibleError: a head that is not linear in the labels, or no solver for it.
+        SolveError: a solution that cannot be trusted.
+
+    Example:
+        >>> from cvxdistill.data import load_splits
+        >>> train = load_splits("digits").train
+        >>> vectors = dataclasses.replace(train, images=train.images.flatten(1).double())
+        >>> moments = TargetStatistics(64, 10).update(vectors.images, vectors.labels)
+        >>> distilled = distill_moments(vectors.subset(torch.arange(30)), moments)
+        >>> distilled.labels.shape, distilled.provenance["status"]
+        (torch.Size([30, 10]), 'solved')
+    """
+    began = time.perf_counter()
+    if len(base.shape) != 1:
+        raise InputError(
+            f"labels from moments need features (m, d); got examples of shape {base.shape}. Embed "
+            "them with the extractor of the moments: cvxdistill embed."
+        )
+    chosen = RidgeHead() if head is None else head
+    solution = solve_labels(
+        # float64 from here on: labels in float32 would cap what they can reproduce at 1e-7.
+        base.images.to(target.device, torch.float64),
+        target,
+        head=chosen,
+        constraint=constraint,
+        target_l2=target_l2,
+    ).raise_if_failed()
+    known = {
+        "method": {"name": "exact", "options": f"from moments, constraint={constraint!r}"},
+        "target": {
+            "name": ", ".join(source.name for source in target.sources) or "moments",
+            "split": "all",
+            "examples": target.count,
+            "fingerprint": "+".join(source.fingerprint for source in target.sources) or None,
+        },
+        "target_l2": target_l2,
+        "student": str(default_student(base.shape)),
+        "seed": None,
+        **_outcome(solution, target_passes=0.0, seconds=time.perf_counter() - began),
+    }
+    return Distilled(
+        base=base.to("cpu"),
+        labels=solution.labels.cpu(),
+        label_kind=solution.label_kind,
+        class_names=target.target_names or tuple(map(str, range(target.num_classes))),
+        head=chosen,
+        extractors=tuple(draw_pool(Pixels(), base.shape, size=1, seed=0)),
+        provenance={**(provenance or {}), **known},
+    )
+
+
 def _distilled(
     task: DistillTask, ready: Preprocessing, result: MethodResult, provenance: Mapping[str, Any]
 ) -> Distilled:
@@ -143,7 +225,7 @@ def _provenance(
     method: Method, task: DistillTask, result: MethodResult, *, seconds: float
 ) -> dict[str, Any]:
     """Return what is known of a run, in JSON types."""
-    target, certificate = task.target, result.certificate
+    target = task.target
     return {
         "method": {"name": method.name, "options": repr(method)},
         "target": {
@@ -155,10 +237,20 @@ def _provenance(
         "target_l2": task.target_l2,
         "student": str(task.network),
         "seed": task.seed,
+        **_outcome(result, target_passes=result.target_passes, seconds=seconds),
+    }
+
+
+def _outcome(
+    result: MethodResult | LabelSolution, *, target_passes: float, seconds: float
+) -> dict[str, Any]:
+    """Return how a run ended, in JSON types."""
+    certificate = result.certificate
+    return {
         "status": result.status.name.lower(),
         "certificate": certificate.record() if certificate else None,
         "certificate_text": str(certificate) if certificate else None,
-        "target_passes": result.target_passes,
+        "target_passes": target_passes,
         "stats": dict(result.stats),
         "seconds": round(seconds, 4),
     }

@@ -17,29 +17,31 @@ from cvxdistill.embeddings import open_embeddings
 BLOCK_ROWS = 32_768
 
 
+# Run in a process of its own, which tells what it took after all else.
+SCRIPT = """
+import json, resource, sys
+from cvxdistill.cli import main
+from cvxdistill.compare.memory import PeakMemory
+peak = PeakMemory("cpu", alone=True)
+code = main(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({"peak_bytes": peak.read().process, "cpu_seconds": used.ru_utime + used.ru_stime}))
+sys.exit(code)
+"""
+
+
 def stats(folder: Path, out: Path, *, threads: int) -> dict[str, Any]:
     """Run `cvxdistill stats` in a process of its own: what it tells, and its peak memory."""
-    command = [sys.executable, "-m", "cvxdistill", "stats", str(folder), "--out", str(out)]
-    began = time.perf_counter()
-    with subprocess.Popen(
+    command = [sys.executable, "-c", SCRIPT, "stats", str(folder), "--out", str(out)]
+    done = subprocess.run(
         [*command, "--device", "cpu", "--json"],
         stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-    ) as process:
-        assert process.stdout is not None
-        told = json.loads(process.stdout.read())
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"stats ended with code {process.returncode}")
-    return {
-        "rows": told["rows"],
-        "seconds": told["seconds"],
-        "process_seconds": time.perf_counter() - began,
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        # Kilobytes on Linux, bytes on macOS.
-        "peak_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-    }
+        check=True,
+    )
+    told, used = map(json.loads, done.stdout.splitlines())
+    return {"rows": told["rows"], "seconds": told["seconds"], **used}
 
 
 def products(*, rows: int, features: int) -> dict[str, float]:

@@ -17,6 +17,7 @@ from cvxdistill.cli.evaluate import evaluate_command
 from cvxdistill.cli.export import export_command
 from cvxdistill.cli.import_ import import_command
 from cvxdistill.cli.info import info_command
+from cvxdistill.cli.solve import solve_command
 from cvxdistill.cli.stats import stats_app
 from cvxdistill.errors import CvxDistillError, InputError
 
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("embed")(embed_command)
+stats_app.command("solve")(solve_command)
 app.add_typer(stats_app, name="stats")
 app.command("distill")(distill_command)
 app.command("evaluate")(evaluate_command)

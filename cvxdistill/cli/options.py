@@ -187,6 +187,16 @@ Slice = Annotated[
 AddTo = Annotated[
     Path | None, typer.Option(help="Add to the moments of this file; --out if that is unset.")
 ]
+Moments = Annotated[Path, typer.Argument(help="File of moments that `stats` wrote.")]
+BaseEmbeddings = Annotated[
+    str, typer.Option("--base", help="Embeddings that base examples are chosen from.")
+]
+Chosen = Annotated[
+    int | None, typer.Option("--examples", help="Number of base examples; all if unset.")
+]
+TestEmbeddings = Annotated[
+    str | None, typer.Option("--test", help="Embeddings to test the labels on, if any.")
+]
 MomentFiles = Annotated[list[Path], typer.Argument(help="Files of moments.")]
 MomentsOut = Annotated[Path | None, typer.Option("--out", help="File of moments to write.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
