@@ -34,6 +34,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--matrix", type=int, metavar="SEEDS", help="other students, optimisers and steps too"
     )
+    parser.add_argument(
+        "--reuse", action="store_true", help="the matrix alone, of distilled sets kept below --runs"
+    )
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results/paper"))
     parser.add_argument("--runs", type=Path, help="keep the distilled sets below this folder")
     parser.add_argument("--render", action="store_true", help="the page from the results at hand")
@@ -41,6 +44,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not options.render and options.data_root is None:
         parser.error("give --data-root PATH, the folder with the data sets")
+    if options.reuse and (options.runs is None or not options.matrix):
+        parser.error("--reuse needs --runs PATH and --matrix SEEDS")
     return options
 
 
@@ -62,7 +67,8 @@ def main(arguments: list[str] | None = None) -> None:
 def save(path: Path, key: str, record: dict[str, Any]) -> None:
     """Add one method's record to the file of its cell."""
     known = json.loads(path.read_text()) if path.exists() else {}
-    known[key] = record
+    # A matrix measured later joins the record that it belongs to.
+    known[key] = {**known.get(key, {}), **record} if set(record) == {"matrix"} else record
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(known, indent=1, allow_nan=False) + "\n")
     os.replace(temporary, path)

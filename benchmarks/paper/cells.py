@@ -108,7 +108,7 @@ CELLS: dict[str, Cell] = {
     "mnist-lenet-100": Cell(
         "mnist",
         methods={**ALL, "images": "images", "images-labels": "images-labels"},
-        transfer=("mlp", "convnet:width=64,depth=3", "alexnet", "resnet18:width=16"),
+        transfer=("mlp", "convnet:width=32,depth=3", "resnet18:width=8", "alexnet"),
     ),
     "mnist-lenet-10": Cell("mnist", examples=10, methods=ALL),
     "mnist-lenet-500": Cell("mnist", examples=500, methods=ALL),

@@ -6,6 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,13 +45,18 @@ def measure(
     for key in options.methods or cell.methods:
         spec = cell.methods.get(key, key)
         say(name, spec, "begins")
+        if options.reuse:
+            made = Distilled.load(run_folder(options, name, key))
+            rows = used_otherwise(made, cell, parts, options)
+            yield key, {"matrix": [row.record() for row in rows]}
+            continue
         try:
             made = run(spec, cell, base, train, parts, ready, options)
             record = judge(made, cell, parts, options)
         except (CvxDistillError, RuntimeError) as error:
             record = {"reason": " ".join(str(error).split())[:300]}
         if made is not None and options.runs and "reason" not in record:
-            made.save(options.runs / name / key.replace(", ", "-"))
+            made.save(run_folder(options, name, key))
         say(name, spec, summary(record))
         yield key, {"spec": spec, **record, **about(options)}
     if options.baselines and not cell.base:
@@ -60,6 +66,12 @@ def measure(
             record = {"rows": [row.record() for row in rows], **about(options)}
             say(name, label_set, summary(record))
             yield label_set, record
+
+
+def run_folder(options: argparse.Namespace, name: str, key: str) -> Path:
+    """Return where the distilled set of a cell and method is kept."""
+    folder: Path = options.runs / name / key.replace(", ", "-")
+    return folder
 
 
 def run(
