@@ -194,12 +194,14 @@ def _best_reference(space: Space, free: Tensor) -> Tensor:
     flat = table.argmax()
     pair = likely[torch.stack([flat // len(likely), flat % len(likely)])]
     everyone = torch.arange(len(free), device=free.device)
-    improved = len(likely) < int(free.sum())
-    while improved:
+    # How many of the two ends are known to have the best of all partners.
+    settled = 0 if len(likely) < int(free.sum()) else 2
+    while settled < 2:
         products = space.along(space.coordinates(pair[:1], centre), centre)
         row = gains(pair[:1], everyone, products.mT)[0]
         # An improvement by rounding alone could go back and forth for ever.
-        improved = bool(row.max() > best * (1 + 1e-9))
-        if improved:
-            best, pair = row.max(), torch.stack([row.argmax(), pair[0]])
+        if bool(row.max() > best * (1 + 1e-9)):
+            best, pair, settled = row.max(), torch.stack([row.argmax(), pair[0]]), 1
+        else:
+            pair, settled = pair.flip(0), settled + 1
     return pair[lengths[pair].argmin()]

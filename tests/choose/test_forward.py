@@ -132,9 +132,9 @@ def test_candidates_that_are_all_the_same(intercept):
 
 
 @pytest.mark.parametrize("intercept", INTERCEPTS)
-@pytest.mark.parametrize("examples", [1, 2, 4])
-def test_exchanges_end_where_no_single_one_helps(intercept, examples):
-    features, target = problem(4, n=20, d=5)
+@pytest.mark.parametrize(("examples", "seed"), [(1, 0), (2, 0), (4, 1), (4, 2), (4, 3), (4, 4)])
+def test_exchanges_end_where_no_single_one_helps(intercept, examples, seed):
+    features, target = problem(seed, n=20, d=5)
     options = {"head": RidgeHead(intercept=intercept)}
     plain = select_forward(features, target, examples, **options)
     better = select_forward(features, target, examples, exchanges=50, **options)
@@ -159,13 +159,20 @@ def test_exchanges_find_what_greed_misses():
     assert any(found)
 
 
+def target_root_of(target):
+    """The square root of the penalised normal matrix, in whose metric candidates lie."""
+    return RidgeHead().target_root(target).root.factor[:-1, :-1]
+
+
 def test_among_many_candidates_neither_end_of_the_first_pair_can_be_bettered(monkeypatch):
     # So few pairs are tried that the search has to leave its shortlist.
-    monkeypatch.setattr(forward, "PAIRS", 4)
-    for seed in range(4):
+    monkeypatch.setattr(forward, "PAIRS", 2)
+    for seed in range(6):
         features, target = problem(seed, n=60, d=5)
         selected = select_forward(features, target, 2)
         value, pair = float(selected.objectives[1]), selected.positions.tolist()
+        apart = (features[pair] - features.mean(0)) @ target_root_of(target).mT
+        assert float(apart[0].norm()) <= float(apart[1].norm())
         assert value == pytest.approx(objective(features, target, pair), rel=1e-9)
         for end in pair:
             others = [objective(features, target, [end, j]) for j in range(60) if j != end]
@@ -205,11 +212,18 @@ def test_real_targets_and_weights():
     assert float(chosen.objectives[-1]) == pytest.approx(value, rel=1e-9)
 
 
-def test_the_target_may_be_another_data_set():
+def test_target_penalty_and_intercept_are_those_asked_for():
     features, target = problem(8, n=40, d=5)
     data = ImageSet(features, torch.zeros(40, dtype=torch.int64), ("only",), name="other")
-    base = choose_base(data, 4, how="greedy", target=target)
-    assert base.indices.tolist() == select_forward(features, target, 4).positions.tolist()
+    found = set()
+    for head in (RidgeHead(), RidgeHead(intercept="none")):
+        for target_l2 in (None, 10.0):
+            options = {"head": head, "target_l2": target_l2}
+            base = choose_base(data, 4, how="greedy", target=target, **options)
+            wanted = select_forward(features, target, 4, **options).positions.tolist()
+            assert base.indices.tolist() == wanted
+            found.add(tuple(wanted))
+    assert len(found) == 4
 
 
 @pytest.mark.parametrize(
