@@ -20,7 +20,7 @@ CLASS_WEIGHTS = ("none", "balanced")
 # blocks that a processor's cache nearly holds, and on a GPU of the whole batch.
 BATCH_BYTES = 1 << 26
 BLOCK_BYTES = 1 << 23
-# Of the matrices (d, d) of all workers together.
+# Of the moments of all workers together.
 WORKER_BYTES = 1 << 29
 # Fewer rows would make adding a block's moments, a few passes over `d^2` numbers, count.
 _FEWEST_ROWS = 1024
@@ -124,7 +124,7 @@ def _pass(
     block = max(BLOCK_BYTES // row_bytes, _FEWEST_ROWS) if device.type == "cpu" else size
     summing = _Summing(sets.layout, scale, device, block)
     stats = summing.empty()
-    workers, threads = _workers(sets.layout.num_features, device)
+    workers, threads = _workers(sets.layout, device)
     with library_threads(threads):
         batches = sets.rows(start, stop, batch_rows=size)
         for part in map_in_order(summing, batches, workers=workers):
@@ -204,15 +204,17 @@ def _balanced(counts: Tensor) -> Tensor:
     return torch.where(counts > 0, each.sum() / (len(each) * each.clamp_min(1.0)), 0.0)
 
 
-def _workers(num_features: int, device: torch.device) -> tuple[int, int]:
+def _workers(layout: EmbeddingLayout, device: torch.device) -> tuple[int, int]:
     """Return how many threads work on batches, and how many each of their products may use.
 
     One thread a product is best: threads that share a small product wait for one another. Many
-    workers need much memory where there are many features, three matrices `(d, d)` each.
+    workers need much memory where there are many features or targets: each has moments of its own,
+    those of the block at hand, and a product.
     """
+    d, c = layout.num_features, layout.num_targets
     threads = torch.get_num_threads()
     if device.type != "cpu":
         return 1, threads
-    fitting = WORKER_BYTES // (24 * num_features**2)
+    fitting = WORKER_BYTES // (8 * (3 * d * d + 2 * d * c + 2 * c * c))
     workers = max(min(threads, fitting), 1)
     return workers, max(threads // workers, 1)

@@ -1,10 +1,11 @@
 """Work on many items by several threads, and how many threads a library may use meanwhile."""
 
+import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -34,18 +35,25 @@ def map_in_order(
             yield waiting.popleft().result()
 
 
+@functools.cache
+def _controller() -> Any:
+    """Look through the loaded libraries once: that takes as long as a small pass."""
+    import numpy as np  # noqa: F401  its library is the one that counts
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 @contextmanager
 def library_threads(threads: int) -> Iterator[None]:
     """Let PyTorch and numpy's products use so many threads a call, inside the block.
 
     The numbers belong to the process, so other threads of it see them too.
     """
-    from threadpoolctl import threadpool_limits
-
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with threadpool_limits(threads, user_api="blas"):
+        with _controller().limit(limits=threads, user_api="blas"):
             yield
     finally:
         torch.set_num_threads(before)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from embedded import CLASSES, SHARDS, WIDTH, Written, write
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvxdistill.embeddings import open_embeddings
+from cvxdistill.embeddings import EmbeddingLayout, open_embeddings
 from cvxdistill.errors import InputError
 from cvxdistill.statistics import TargetStatistics
 from cvxdistill.streaming import EmbeddingSets, Ranks, passes, stream_statistics
@@ -86,6 +86,7 @@ def shards(tmp_path_factory) -> Written:
     return write(tmp_path_factory.mktemp("shards"), weighted=True)
 
 
+@settings(max_examples=8)
 @given(cuts=st.lists(st.integers(1, ROWS - 1), max_size=4), batch_rows=st.integers(1, 50))
 def test_slices_add_up_wherever_they_are_cut(shards, cuts, batch_rows):
     reader = open_embeddings(str(shards.path))
@@ -229,3 +230,20 @@ def test_a_fingerprint_knows_a_set_wherever_it_lies(tmp_path):
     }
     assert prints["a"] == prints["copy"]
     assert len(set(prints.values())) == 3
+
+
+@pytest.mark.parametrize(("width", "workers", "threads"), [(256, 8, 1), (4096, 1, 8), (1500, 8, 1)])
+def test_many_features_leave_fewer_workers_with_more_threads(monkeypatch, width, workers, threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    layout = EmbeddingLayout((), width, "float16", "classes", ("a", "b"))
+    assert passes._workers(layout, torch.device("cpu")) == (workers, threads)
+    assert passes._workers(layout, torch.device("cuda")) == (1, 8)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("real", [False, True])
+def test_a_gpu_finds_the_same(tmp_path, real):
+    written = write(tmp_path, real=real, weighted=True, mean=100.0)
+    stats = stream_statistics(open_embeddings(str(tmp_path)), device="cuda", batch_rows=50)
+    assert stats.device.type == "cuda"
+    assert_close(stats.to("cpu"), two_passes(written, written.weights))
