@@ -132,7 +132,7 @@ def test_candidates_that_are_all_the_same(intercept):
 
 
 @pytest.mark.parametrize("intercept", INTERCEPTS)
-@pytest.mark.parametrize(("examples", "seed"), [(1, 0), (2, 0), (4, 1), (4, 2), (4, 3), (4, 4)])
+@pytest.mark.parametrize(("examples", "seed"), [(1, 0), (2, 0), (3, 0), (3, 3), (4, 13)])
 def test_exchanges_end_where_no_single_one_helps(intercept, examples, seed):
     features, target = problem(seed, n=20, d=5)
     options = {"head": RidgeHead(intercept=intercept)}
