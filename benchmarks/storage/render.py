@@ -48,7 +48,9 @@ def _flat(values: list[Any] | None) -> list[float]:
 
 def shown(found: Interval, *, digits: int = 2) -> str:
     """Return a mean with its interval."""
-    return f"{found.mean:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+    # Added to zero, so that what is rounded to nothing has no sign.
+    mean, low, high = (round(one, digits) + 0.0 for one in (found.mean, found.low, found.high))
+    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def render(results: dict[str, Any], folder: Path) -> None:
