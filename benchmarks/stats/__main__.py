@@ -80,6 +80,7 @@ def _measured(place: Path, *, rows: int, threads: int) -> dict[str, Any]:
     print("scikit-learn on the tenth", flush=True)
     piece = measure.in_memory(place / "tenth")
     found["ridge"] = measure.ridge(*piece)
+    found["own_fit"] = measure.own_fit(*piece)
     found["error"] = measure.error(place / "tenth.moments", *piece)
     del piece
     print("solves from the moments", flush=True)
@@ -93,7 +94,7 @@ def verdicts(results: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what was asked for, what was measured, and whether it is met."""
     whole, tenth = results["passes"]["whole"], results["passes"]["tenth"]
     growth = abs(whole["peak_bytes"] / tenth["peak_bytes"] - 1)
-    quickest = min(results["ridge"].values())
+    ridge, own = results["ridge"], results["own_fit"]
     rows = [
         ("peak memory in GB is below", whole["peak_bytes"] / 1e9, 1.5, False),
         ("peak memory differs from that of a tenth of the rows by", growth, 0.1, False),
@@ -107,8 +108,14 @@ def verdicts(results: dict[str, Any]) -> list[dict[str, Any]]:
             for name, seconds in whole["products"].items()
         ),
         (
-            "speed against scikit-learn's Ridge.fit on the tenth, read and all",
-            quickest / tenth["seconds"],
+            "from disk: speed against scikit-learn's Ridge.fit on the same float16 in memory",
+            ridge["float16"] / tenth["seconds"],
+            1.0,
+            True,
+        ),
+        (
+            "both in memory as float64: speed against scikit-learn's Ridge.fit",
+            ridge["float64"] / own["float64"],
             1.0,
             True,
         ),
