@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.storage.measure import measure
+from benchmarks.storage.measure import measure, train_students
 from benchmarks.storage.render import render, verdicts
 from benchmarks.storage.study import EXAMPLES, METHODS, prepare
 
@@ -32,12 +32,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/storage.json"))
     parser.add_argument("--docs", type=Path, default=Path("docs/benchmarks"))
+    parser.add_argument("--students", action="store_true", help="only these, into the JSON")
     parser.add_argument("--render", action="store_true", help="only the page, from the JSON")
     options = parser.parse_args(arguments)
     if options.render:
         render(json.loads(options.json.read_text()), options.docs)
         return
     torch.set_num_threads(options.threads)
+    if options.students:
+        retrain(options)
+        return
     tables: list[dict[str, Any]] = []
     with threadpool_limits(options.threads):
         for table in tabulate(options):
@@ -54,7 +58,7 @@ def publish(tables: list[dict[str, Any]], options: argparse.Namespace) -> None:
         "options": {
             name: str(value) if isinstance(value, Path) else value
             for name, value in vars(options).items()
-            if name not in ("data_root", "render")
+            if name not in ("data_root", "render", "students")
         },
         "environment": {
             "python": platform.python_version(),
@@ -68,6 +72,18 @@ def publish(tables: list[dict[str, Any]], options: argparse.Namespace) -> None:
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
     render(results, options.docs)
+
+
+def retrain(options: argparse.Namespace) -> None:
+    """Train the students of earlier results anew."""
+    tables = json.loads(options.json.read_text())["tables"]
+    with threadpool_limits(options.threads):
+        for name in dict.fromkeys(table["dataset"] for table in tables):
+            study = prepare(name, options.data_root, draws=options.draws, held_out=0, unseen=0)
+            for table in tables:
+                if table["dataset"] == name:
+                    train_students(study, table["kind"], table["rows"], options.student_seeds)
+                    publish(tables, options)
 
 
 def tabulate(options: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -75,7 +75,7 @@ def prepare(name: str, data_root: str, *, draws: int, held_out: int, unseen: int
     network = ConvNet(width=WIDTH)
     trained = train_extractor(network, train, preprocessing=ready, steps=TRAIN_STEPS, seed=0)
     pools = [
-        draw_pool(network, train.shape, size=size, seed=seed)
+        draw_pool(network, train.shape, size=size, seed=seed) if size else []
         for size, seed in ((held_out, HELD_OUT_SEED), (unseen, UNSEEN_SEED))
     ]
     bases = [choose_base(train, EXAMPLES[name], seed=draw) for draw in range(draws)]

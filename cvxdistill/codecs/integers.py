@@ -168,7 +168,7 @@ def _float16_above(values: Tensor) -> Tensor:
 class Int8(IntegerCodec):
     """8 bits an entry.
 
-    Choose it for labels that are to be sent or kept.
+    Choose it for labels that are to be sent or kept: heads fitted to them lose nothing.
 
     Example:
         >>> Int8().bits(100, 10, "distribution"), Int8().bits(100, 10, "scores")
@@ -183,6 +183,8 @@ class Int8(IntegerCodec):
 class Int4(IntegerCodec):
     """4 bits an entry, two of them in a byte.
 
+    Choose it where bits count more than a few tenths of a point.
+
     Example:
         >>> Int4().bits(100, 10, "distribution")
         4000
@@ -195,6 +197,8 @@ class Int4(IntegerCodec):
 @dataclasses.dataclass(frozen=True)
 class Int3(IntegerCodec):
     """3 bits an entry, eight of them in three bytes.
+
+    Choose it where bits count more than about a point.
 
     Example:
         >>> Int3().bits(100, 10, "distribution")
@@ -209,7 +213,7 @@ class Int3(IntegerCodec):
 class Int2(IntegerCodec):
     """2 bits an entry, four of them in a byte.
 
-    Choose it with a metric only: rounded to the nearest level, labels lose points of accuracy.
+    Choose it where bits count more than a few points of accuracy, and give it a metric.
 
     Example:
         >>> Int2().bits(100, 10, "distribution")

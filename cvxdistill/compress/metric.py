@@ -12,8 +12,10 @@ from cvxdistill.solvers import build_problem
 from cvxdistill.solvers.exact import stacked_system
 
 # How much a plain error of labels counts beside what it does to the objective, as a share of the
-# mean of the latter. Without it labels are tied to the extractors at hand: at 2 bits on MNIST they
-# can lose a point on others. From 0.03 to 0.3 nothing changes much.
+# mean of the latter. Without it labels are tied to the extractors at hand: rounded to 2 bits for a
+# LeNet of 84 features, 100 labels lose 3 points more on ConvNets than by plain rounding, 1 point
+# with 0.3 and none with 2. For a ConvNet of 288 features 0.3 costs the others nothing, and 2 gives
+# up half of what is gained.
 DAMPING = 0.3
 
 
@@ -36,7 +38,7 @@ def label_metric(
         head: as there; linear in the labels.
         target_l2: as there.
         damping: how much a plain error counts beside; more of it suits networks that are not at
-            hand.
+            hand, most of all where there are more base examples than features.
 
     Raises:
         InputError: sizes that do not fit, or a negative `damping`.
