@@ -101,14 +101,17 @@ class Space:
     def objectives(self, positions: Tensor) -> Tensor:
         """Return the objectives `(k,)` of the first 1, 2, ..., `k` independent examples, solved."""
         origin = torch.zeros_like(self.point(positions[0]))
-        start = self.rhs.new_zeros(0)
         if self.intercept == "free":
             # The first is the reference: it brings no direction.
             origin, positions = self.point(positions[0]), positions[1:]
-            start = self.rhs.new_zeros(1)
         basis = torch.linalg.qr(self.coordinates(positions, origin).mT).Q
-        gains = torch.cat([start, (basis.mT @ self.rhs).square().sum(1)]).cumsum(0)
-        return (self.residual + (self.rhs.square().sum() - gains).clamp(min=0.0)) / self.count
+        shares = basis.mT @ self.rhs
+        rest = (self.rhs - basis @ shares).square().sum()
+        # Summed from the end, so that a small objective is not the difference of large ones.
+        gains = shares.square().sum(1)
+        left = torch.cat([rest[None], rest + gains.flip(0).cumsum(0)]).flip(0)
+        left = left if self.intercept == "free" else left[1:]
+        return (self.residual + left) / self.count
 
 
 class Span:
