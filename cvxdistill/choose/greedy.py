@@ -22,8 +22,8 @@ class Greedy(Chooser):
 
     Attributes:
         exchanges: passes of exchanges over the choice, at most; they lower the objective further,
-            each for about the price of the choice itself. A smaller choice is the beginning of a
-            larger one without them alone.
+            each for about twice the price of the choice itself. Only without them is a smaller
+            choice the beginning of a larger one.
 
     Raises:
         InputError: a negative number of passes.
