@@ -1,5 +1,7 @@
 """The contract of heads, for every entry of `HEADS`."""
 
+import re
+
 import pytest
 import torch
 from cases import (
@@ -21,7 +23,12 @@ CLASSES = 3
 CASES = flat(HEAD_CASES)
 
 
-@pytest.fixture(params=CASES, ids=lambda case: repr(case.head))
+def named(case):
+    """Name a case alike in every process: without the addresses of functions."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(case.head))
+
+
+@pytest.fixture(params=CASES, ids=named)
 def case(request) -> HeadCase:
     return request.param
 
@@ -140,12 +147,12 @@ def _differentiated(case, m, d, *, classes=CLASSES, queries=4):
 LINEAR = [case for case in CASES if case.head.label_linear]
 
 
-@pytest.fixture(params=LINEAR, ids=lambda case: repr(case.head))
+@pytest.fixture(params=LINEAR, ids=named)
 def linear(request) -> HeadCase:
     return request.param
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case.head))
+@pytest.mark.parametrize("case", CASES, ids=named)
 def test_the_trait_says_who_is_linear_in_the_labels(case):
     assert isinstance(case.head, LabelLinearHead) == case.head.label_linear
     features, labels, queries = data(6, 4)
