@@ -81,22 +81,6 @@ def ridge(features: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     return found
 
 
-def own_fit(features: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Return seconds of our head on the same arrays in memory: moments, then the full-data fit."""
-    found = {}
-    labels = torch.from_numpy(targets)
-    for name, given in (("float16", features), ("float64", features.astype(np.float64))):
-        began = time.perf_counter()
-        moments = cvd.TargetStatistics(given.shape[1], targets.shape[1])
-        for start in range(0, len(given), BLOCK_ROWS):
-            part = slice(start, start + BLOCK_ROWS)
-            moments.update(torch.from_numpy(given[part]), labels[part])
-        fit = cvd.RidgeHead(l2=1.0, l2_scale="absolute").target_root(moments).full
-        found[name] = time.perf_counter() - began
-        assert fit(torch.from_numpy(features[:1]).double()).isfinite().all()
-    return found
-
-
 def error(path: Path, features: np.ndarray, targets: np.ndarray) -> float:
     """Return the largest relative error of moments against two passes over the data in float64."""
     found, n = cvd.TargetStatistics.load(path), len(features)

@@ -58,10 +58,6 @@ def render(results: dict[str, Any]) -> str:
             )
         ),
         *(
-            f"| moments and head, {name} in memory | {passes[0]['rows']:,} | {seconds:.1f} |"
-            for name, seconds in results["own_fit"].items()
-        ),
-        *(
             f"| `Ridge.fit`, {name} in memory | {passes[0]['rows']:,} | {seconds:.1f} |"
             for name, seconds in results["ridge"].items()
         ),

@@ -12,7 +12,7 @@ difference of the means. Centred moments are kept, not raw ones, because a raw `
 features with a large mean loses the digits that matter in the difference `sum z z' - n mean mean'`.
 """
 
-from cvxdistill.statistics.batch import Batch, mean_row
+from cvxdistill.statistics.batch import Batch, gram_of, mean_row
 from cvxdistill.statistics.file import FORMAT
 from cvxdistill.statistics.moments import TargetStatistics
 from cvxdistill.statistics.pack import pack, unpack
@@ -23,6 +23,7 @@ __all__ = [
     "Batch",
     "Source",
     "TargetStatistics",
+    "gram_of",
     "join_sources",
     "mean_row",
     "pack",

@@ -6,6 +6,18 @@ import torch
 from torch import Tensor
 
 
+def gram_of(rows: Tensor) -> Tensor:
+    """Return `Z'Z (d, d)` of `rows (n, d)`.
+
+    On a CPU by numpy, which sees that both factors are one matrix and computes one triangle: half
+    the work of PyTorch's product.
+    """
+    if rows.device.type != "cpu":
+        return rows.mT @ rows
+    array = rows.numpy()
+    return torch.from_numpy(array.T @ array)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Batch:
     r"""Sums over a batch of examples, about a shift `s` of the features and `u` of the targets.

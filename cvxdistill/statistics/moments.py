@@ -9,7 +9,7 @@ from torch import Tensor
 from cvxdistill.checks import check_matrix
 from cvxdistill.errors import InputError
 from cvxdistill.statistics.agree import agreed_extractor, agreed_kind, agreed_names
-from cvxdistill.statistics.batch import Batch, Moments, mean_row, move_mean
+from cvxdistill.statistics.batch import Batch, Moments, gram_of, mean_row, move_mean
 from cvxdistill.statistics.file import FORMAT, MEANS, TENSORS, Record, read_moments, write_moments
 from cvxdistill.statistics.inputs import checked_targets, checked_weights
 from cvxdistill.statistics.source import Source, join_sources
@@ -146,7 +146,7 @@ class TargetStatistics:
             batch = Batch.of_targets(z, shift, targets, mean_row(targets, weights), weights)
         else:
             batch = Batch.of_classes(z, shift, targets, self.num_classes, weights)
-        return self.add_batch(batch, batch.rows.mT @ batch.rows)
+        return self.add_batch(batch, gram_of(batch.rows))
 
     def add_batch(self, batch: Batch, gram: Tensor) -> "TargetStatistics":
         """Take in a batch whose sums are known already, and return this object.

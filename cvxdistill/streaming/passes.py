@@ -10,7 +10,7 @@ from cvxdistill.checks import check_choice
 from cvxdistill.embeddings import EmbeddingLayout, EmbeddingReader, Rows
 from cvxdistill.errors import InputError
 from cvxdistill.progress import Progress, silent
-from cvxdistill.statistics import Batch, TargetStatistics, mean_row
+from cvxdistill.statistics import Batch, TargetStatistics, gram_of, mean_row
 from cvxdistill.streaming.ranks import Ranks
 from cvxdistill.streaming.sets import EmbeddingSets
 from cvxdistill.streaming.workers import library_threads, map_in_order
@@ -175,7 +175,7 @@ class _Summing:
             else:
                 moved = stats.label_mean.clone() if stats.weight else mean_row(labels, w)
                 batch = Batch.of_targets(block, shift, labels, moved, w)
-            stats.add_batch(batch, _gram(block))
+            stats.add_batch(batch, gram_of(block))
         return stats
 
     def _weights(self, rows: Rows, targets: Tensor) -> Tensor | None:
@@ -184,18 +184,6 @@ class _Summing:
             return weights
         each = self.scale.to(self.device)[targets]
         return each if weights is None else weights * each
-
-
-def _gram(rows: Tensor) -> Tensor:
-    """Return `Z'Z (d, d)` of `rows (n, d)`.
-
-    On a CPU by numpy, which sees that both factors are one matrix and computes one triangle: half
-    the work of PyTorch's product.
-    """
-    if rows.device.type != "cpu":
-        return rows.mT @ rows
-    array = rows.numpy()
-    return torch.from_numpy(array.T @ array)
 
 
 def _balanced(counts: Tensor) -> Tensor:
