@@ -88,8 +88,9 @@ def _about(results: dict[str, Any]) -> list[str]:
     caution = (
         "Pairs of one base draw are not independent of one another, so that the intervals are "
         "somewhat too narrow. Of students two a base draw were trained at first; they gave 8-bit "
-        "distributions of EMNIST letters a loss of 0.28 [-0.23, 0.79], too wide to tell. Five times "
-        "as many, those two among them, were then trained at 8 bits and float64 for all four tables."
+        "distributions of EMNIST letters a loss of 0.28 [-0.23, 0.79], too wide to tell. Five "
+        "times as many, those two among them, were then trained at 8 bits and float64 for all "
+        "four tables."
     )
     environment = ", ".join(f"{key} {value}" for key, value in results["environment"].items())
     origin = f"Written by `{results['command']}` from its JSON; {environment}."
