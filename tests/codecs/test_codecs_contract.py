@@ -26,7 +26,7 @@ SPECS = {
 every_codec = pytest.mark.parametrize("spec", [spec for specs in SPECS.values() for spec in specs])
 every_kind = pytest.mark.parametrize("kind", KINDS)
 # Each of many cases draws a few matrices; together they are hundreds.
-few = settings(max_examples=6)
+few = settings(max_examples=4)
 
 
 def test_every_codec_has_a_case_of_its_class_and_name():
@@ -85,8 +85,8 @@ def test_scores_of_another_size_are_stored_as_well(spec):
 @every_kind
 def test_a_metric_never_makes_its_own_error_larger(spec, kind):
     codec = parse_codec(spec)
-    for rank in (8, 4):
-        labels, metric = some_labels(kind, m=8, seed=rank), some_metric(8, rank=rank)
+    for rank in (6, 3):
+        labels, metric = some_labels(kind, m=6, seed=rank), some_metric(6, rank=rank)
         plain = codec.encode(labels, kind).decode() - labels
         steered = codec.encode(labels, kind, metric=metric).decode() - labels
         assert metric_error(steered, metric) <= metric_error(plain, metric)
@@ -95,9 +95,9 @@ def test_a_metric_never_makes_its_own_error_larger(spec, kind):
 @every_codec
 @every_kind
 def test_the_identity_as_metric_changes_nothing_that_matters(spec, kind):
-    labels, codec = some_labels(kind), parse_codec(spec)
+    labels, codec = some_labels(kind, m=8), parse_codec(spec)
     plain = codec.encode(labels, kind).decode() - labels
-    same = codec.encode(labels, kind, metric=torch.eye(20).double()).decode() - labels
+    same = codec.encode(labels, kind, metric=torch.eye(8).double()).decode() - labels
     assert float(same.norm()) == pytest.approx(float(plain.norm()), rel=0.05, abs=1e-15)
 
 
