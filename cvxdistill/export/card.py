@@ -48,7 +48,8 @@ def front_matter(contents: Contents, *, license: str, data_bytes: int) -> str:
             }
         ],
     )
-    return card.to_yaml()
+    text: str = card.to_yaml()
+    return text
 
 
 def body(contents: Contents) -> str:
