@@ -49,10 +49,12 @@ def main(arguments: list[str] | None = None) -> None:
         "memory": memory.measure(),
     }
     results["verdicts"] = verdicts(results)
-    for path, text in (
-        (options.json, json.dumps(results, indent=1)),
-        (options.page, render(results)),
-    ):
+    publish(results, render(results), options)
+
+
+def publish(results: dict[str, Any], page: str, options: argparse.Namespace) -> None:
+    """Write results and page to where the options say, and print the verdicts."""
+    for path, text in ((options.json, json.dumps(results, indent=1)), (options.page, page)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.rstrip("\n") + "\n")
     for verdict in results["verdicts"]:

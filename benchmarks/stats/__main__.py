@@ -1,7 +1,6 @@
 """Run with `python -m benchmarks.stats`; writes JSON and a page of markdown."""
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.heads.__main__ import environment
+from benchmarks.heads.__main__ import environment, publish
 from benchmarks.stats import measure
 from benchmarks.stats.make import make_shards, require_space
 from benchmarks.stats.render import render
@@ -44,14 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
         **results,
     }
     results["verdicts"] = verdicts(results)
-    for path, text in (
-        (options.json, json.dumps(results, indent=1)),
-        (options.page, render(results)),
-    ):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.rstrip("\n") + "\n")
-    for verdict in results["verdicts"]:
-        print("met    " if verdict["met"] else "NOT MET", verdict["what"], verdict["measured"])
+    publish(results, render(results), options)
 
 
 def _shown(arguments: list[str] | None) -> list[str]:

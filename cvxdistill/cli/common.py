@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,11 @@ def complain(message: str) -> None:
     sys.stderr.write(f"cvxdistill: error: {one_line}\n")
 
 
+def write_json(record: Mapping[str, Any]) -> None:
+    """Print one JSON object on stdout, which `--json` keeps free of anything else."""
+    sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")
+
+
 @contextmanager
 def progress_bars(*, finished: bool = True) -> Iterator[Progress]:
     """Yield a progress callback that draws bars with the time left on stderr.
@@ -152,7 +157,7 @@ def publish(
     with atomic_file(folder / name) as temporary:
         temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     if as_json:
-        sys.stdout.write(json.dumps(summary, allow_nan=False) + "\n")
+        write_json(summary)
         return
     target, base = known["target"]["name"], distilled.base.name
     source = "" if base == target else f" of {base}"

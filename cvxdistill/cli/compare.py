@@ -1,6 +1,5 @@
 """`cvxdistill compare`: every method on one problem, in one table and two figures."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -167,7 +166,7 @@ def _publish(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
             draw_sheet(Distilled.load(folder / row.run), sheet)
     if as_json:
         record = {"run": str(folder), **comparison.record()}
-        sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")
+        common.write_json(record)
         return
     problem = comparison.problem
     title = (

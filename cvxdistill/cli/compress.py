@@ -71,7 +71,7 @@ def compress_command(
     with atomic_file(out / "compression.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     if as_json:
-        sys.stdout.write(json.dumps(summary, allow_nan=False) + "\n")
+        common.write_json(summary)
     else:
         _print(found, out)
     return 0

@@ -1,8 +1,6 @@
 """`cvxdistill embed`: features of images or texts, in shards on disk."""
 
 import dataclasses
-import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -222,7 +220,7 @@ def _publish(out: Path, reports: dict[str, WriteReport], *, as_json: bool) -> No
         "images_per_second": round(embedded / seconds, 1) if embedded else None,
     }
     if as_json:
-        sys.stdout.write(json.dumps(summary, allow_nan=False) + "\n")
+        common.write_json(summary)
         return
     console = Console(highlight=False)
     rate = f", {summary['images_per_second']} a second" if embedded else ""

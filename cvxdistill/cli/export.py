@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cvxdistill.artifact import Distilled
+from cvxdistill.cli import common
 from cvxdistill.cli import options as opt
 from cvxdistill.export import export_distilled, find_exporter
 
@@ -34,7 +35,7 @@ def export_command(
         "label_kind": distilled.label_kind,
     }
     if as_json:
-        sys.stdout.write(json.dumps(summary, allow_nan=False) + "\n")
+        common.write_json(summary)
     else:
         sys.stdout.write(
             f"{len(distilled)} examples with labels over {summary['classes']} classes in `{out}`, "

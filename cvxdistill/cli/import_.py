@@ -1,10 +1,10 @@
 """`cvxdistill import`: make a run folder of what `export` or the authors' scripts wrote."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from cvxdistill.cli import common
 from cvxdistill.cli import options as opt
 from cvxdistill.export import find_importer
 from cvxdistill.manifest import check_replaceable
@@ -54,7 +54,7 @@ def import_command(
         "extractors": len(distilled.extractors),
     }
     if as_json:
-        sys.stdout.write(json.dumps(summary, allow_nan=False) + "\n")
+        common.write_json(summary)
     else:
         sys.stdout.write(
             f"{len(distilled)} examples with labels over {summary['classes']} classes from "

@@ -1,8 +1,6 @@
 """`cvxdistill info`: what is installed, or what a run folder or a file of moments holds."""
 
 import dataclasses
-import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from rich.table import Table
 
 from cvxdistill.artifact import Distilled
 from cvxdistill.choose import CHOOSERS
+from cvxdistill.cli import common
 from cvxdistill.cli import options as opt
 from cvxdistill.cli.stats import describe, publish
 from cvxdistill.codecs import CODECS
@@ -36,7 +35,7 @@ def info_command(run: opt.OptionalRun = None, as_json: opt.Json = False) -> int:
         return 0
     facts = _installation() if run is None else _artefact(run)
     if as_json:
-        sys.stdout.write(json.dumps(facts, allow_nan=False) + "\n")
+        common.write_json(facts)
         return 0
     table = Table(show_header=False, box=None)
     for key, value in facts.items():

@@ -1,7 +1,6 @@
 """`cvxdistill stats`: moments of embeddings, by one process or many, and their sums."""
 
 import functools
-import json
 import operator
 import sys
 import time
@@ -141,7 +140,7 @@ def describe(stats: TargetStatistics, path: Path) -> dict[str, Any]:
 def publish(facts: dict[str, Any], *, as_json: bool) -> None:
     """Print what moments hold, as one JSON object or as a table."""
     if as_json:
-        sys.stdout.write(json.dumps(facts, allow_nan=False) + "\n")
+        common.write_json(facts)
         return
     table = Table(show_header=False, box=None)
     for key, value in facts.items():
