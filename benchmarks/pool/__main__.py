@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.pool import accuracy, entropy
+from benchmarks.pool import accuracy, entropy, seen
 from benchmarks.pool.render import render_pool
 from benchmarks.pool.render_entropy import render_entropy
+from benchmarks.pool.render_seen import render_seen
 from benchmarks.pool.summary import entropy_verdicts, pool_verdicts
 
 PACKAGES = ("torch", "numpy", "scipy")
@@ -23,6 +24,7 @@ CACHE = Path(tempfile.gettempdir()) / "cvxdistill-pool"
 PARTS = {
     "pool": (accuracy.measure, pool_verdicts, render_pool),
     "cross_entropy": (entropy.measure, entropy_verdicts, render_entropy),
+    "seen": (seen.measure, seen.verdicts, render_seen),
 }
 
 
@@ -30,7 +32,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pool", description=__doc__)
     parser.add_argument("--data-root", type=Path, default=os.environ.get("CVXDISTILL_DATA_ROOT"))
-    parser.add_argument("--only", choices=PARTS, help="one of the two comparisons")
+    parser.add_argument("--only", choices=PARTS, help="one of the comparisons")
     parser.add_argument("--render", action="store_true", help="pages from the results at hand")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--width", type=int, default=64)
@@ -39,6 +41,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--base-draws", type=int, default=3)
     parser.add_argument("--unseen", type=int, default=20)
     parser.add_argument("--held-out", type=int, default=4)
+    parser.add_argument("--seen", type=int, default=5, help="extractors a kind, of labels for one")
     parser.add_argument("--teacher", default="lenet")
     parser.add_argument("--teacher-count", type=int, default=8)
     parser.add_argument("--teacher-steps", type=int, default=450)
