@@ -25,6 +25,7 @@ TENSORS = "distilled.safetensors"
 # Files that a run puts beside its artefact: replaced together with it.
 RUN_FILES = (
     "labels.png",
+    "checkpoint.safetensors",
     "result.json",
     "evaluation.json",
     "compression.json",

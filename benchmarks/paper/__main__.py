@@ -38,7 +38,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--reuse", action="store_true", help="the matrix alone, of distilled sets kept below --runs"
     )
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results/paper"))
-    parser.add_argument("--runs", type=Path, help="keep the distilled sets below this folder")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        help="keep the distilled sets below this folder, with checkpoints from which the same "
+        "call goes on if it was interrupted, or with a larger --budget",
+    )
     parser.add_argument("--render", action="store_true", help="the page from the results at hand")
     parser.add_argument("--page", type=Path, default=Path("docs/benchmarks/paper.md"))
     options = parser.parse_args(arguments)

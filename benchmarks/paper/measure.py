@@ -41,7 +41,6 @@ def measure(
     if options.limit:
         train = train.subset(torch.arange(min(options.limit, len(train))))
     ready = Preprocessing.fit(train, zca=cell.zca)
-    made = None
     for key in options.methods or cell.methods:
         spec = cell.methods.get(key, key)
         say(name, spec, "begins")
@@ -51,16 +50,18 @@ def measure(
             yield key, {"matrix": [row.record() for row in rows]}
             continue
         try:
-            made = run(spec, cell, base, train, parts, ready, options)
+            journal = journal_of(options, name, key)
+            made = run(spec, cell, base, train, parts, ready, options, journal)
+            if options.runs:
+                made.save(run_folder(options, name, key))
+                journal.close()
             record = judge(made, cell, parts, options)
         except (CvxDistillError, RuntimeError) as error:
             record = {"reason": " ".join(str(error).split())[:300]}
-        if made is not None and options.runs and "reason" not in record:
-            made.save(run_folder(options, name, key))
         say(name, spec, summary(record))
         yield key, {"spec": spec, **record, **about(options)}
     if options.baselines and not cell.base:
-        made = run("hard", cell, base, train, parts, ready, options)
+        made = run("hard", cell, base, train, parts, ready, options, Journal())
         for label_set in BASELINES:
             rows = students(made, cell, parts, options, label_sets=(label_set,))
             record = {"rows": [row.record() for row in rows], **about(options)}
@@ -74,6 +75,19 @@ def run_folder(options: argparse.Namespace, name: str, key: str) -> Path:
     return folder
 
 
+def journal_of(options: argparse.Namespace, name: str, key: str) -> Journal:
+    """Return a journal that goes on from what an earlier call left below `--runs`."""
+    if not options.runs:
+        return Journal(budget=options.budget)
+    folder = run_folder(options, name, key)
+    return Journal(
+        folder.with_name(f"{folder.name}.checkpoint"),
+        resume=True,
+        ended=folder / "checkpoint.safetensors",
+        budget=options.budget,
+    )
+
+
 def run(
     spec: str,
     cell: Cell,
@@ -82,6 +96,7 @@ def run(
     parts: Splits,
     ready: Preprocessing,
     options: argparse.Namespace,
+    journal: Journal,
 ) -> Distilled:
     """Return what a method makes of the cell's problem."""
     return distill(
@@ -93,7 +108,7 @@ def run(
         validation=parts.validation,
         student=cell.student,
         device=options.device,
-        journal=Journal(budget=options.budget),
+        journal=journal,
     )
 
 

@@ -63,13 +63,16 @@ MaxLoss = Annotated[
 ]
 Feedback = Annotated[bool, typer.Option(help="Try codecs with rounding errors fed back, too.")]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run, if any.")
+    bool,
+    typer.Option(
+        "--resume", help="Go on from the checkpoint of a run that was interrupted or out of budget."
+    ),
 ]
 CheckpointEvery = Annotated[
     float, typer.Option(help="Seconds between checkpoints of a method that takes steps.")
 ]
 Budget = Annotated[
-    float | None, typer.Option(help="Seconds after which a method takes no further step.")
+    float | None, typer.Option(help="Seconds in all after which a method takes no further step.")
 ]
 Extractors = Annotated[
     str,

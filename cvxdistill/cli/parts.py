@@ -202,6 +202,8 @@ class Extractors:
 def journal(folder: Path, every: float, *, resume: bool, budget: float | None) -> Journal:
     """Return the journal of a run: its checkpoint lies beside the run folder.
 
+    That of a run that its budget ended goes into the folder, and is replaced together with it.
+
     Raises:
         InputError: a folder that holds other files than a run's, the checkpoint of an interrupted
             run that is not to be resumed, or numbers out of range.
@@ -211,7 +213,8 @@ def journal(folder: Path, every: float, *, resume: bool, budget: float | None) -
     if budget is not None:
         check_positive("--budget", budget)
     path = folder.with_name(f"{folder.name}.checkpoint")
-    made = Journal(path, every=every, resume=resume, budget=budget)
+    ended = folder / "checkpoint.safetensors"
+    made = Journal(path, every=every, resume=resume, ended=ended, budget=budget)
     made.check()
     return made
 

@@ -79,7 +79,8 @@ class IterativeMethod(Method):
         if journal.path is not None:
             journal.save(done, fingerprint, learner.state())
         result = learner.result()
-        if done < total:
+        journal.unfinished = done < total
+        if journal.unfinished:
             return dataclasses.replace(result, status=Status.STOPPED_EARLY)
         return result
 

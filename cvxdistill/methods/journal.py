@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,8 +29,12 @@ class Journal:
         path: the checkpoint file.
         every: seconds between two checkpoints; 0 is after each step.
         resume: go on from the file; it must be of the same task.
-        budget: seconds after which a run takes no further step; `None` is no limit.
+        ended: where the checkpoint of an earlier run lies that its budget ended; `resume` goes on
+            from there if there is no newer one at `path`.
+        budget: seconds after which a run takes no further step, those before an interruption
+            included; `None` is no limit.
         marks: seconds at which `watch` is to be called, in rising order.
+        unfinished: whether the run ended with steps left to do.
         watch: called with `(seconds, step, result)` once after each mark has passed: the
             `MethodResult` of a run that would end there, and the seconds at which such a run would
             have it, its choices on validation included. None of that counts as work of this run.
@@ -38,13 +43,14 @@ class Journal:
     path: Path | None = None
     every: float = 30.0
     resume: bool = False
+    ended: Path | None = None
     budget: float | None = None
     marks: tuple[float, ...] = ()
     watch: Callable[[float, int, Any], None] | None = None
 
     def __post_init__(self) -> None:
         self.start()
-        self._started = False
+        self._started, self.unfinished = False, False
 
     def start(self) -> None:
         """Start the clock, before work that counts but comes before the first step."""
@@ -94,12 +100,14 @@ class Journal:
             self.start()
         self._started = False
         self.check()
-        if self.path is None or not self.path.exists():
+        usable = (self.path, self.ended if self.resume else None)
+        found = next((path for path in usable if path is not None and path.exists()), None)
+        if found is None:
             return None
-        state, about = _read(self.path)
+        state, about = _read(found)
         if about.get("fingerprint") != fingerprint:
             raise InputError(
-                f"`{self.path}` is the checkpoint of another run: method, options, data, seed and "
+                f"`{found}` is the checkpoint of another run: method, options, data, seed and "
                 "networks must be the same. Repeat the options, or delete it to start anew."
             )
         self._spent = float(about["seconds"])
@@ -151,12 +159,15 @@ class Journal:
         self._saved = self.seconds
 
     def close(self) -> None:
-        """Delete the checkpoint: what the run made is safe elsewhere.
+        """Delete the checkpoint, or put it at `ended`: what the run made is safe elsewhere.
 
         Methods leave it to whoever gave them the journal, who closes it once the artefact is saved.
         """
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        if self.path is None:
+            return
+        if self.unfinished and self.ended is not None and self.path.exists():
+            os.replace(self.path, self.ended)
+        self.path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

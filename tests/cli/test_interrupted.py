@@ -21,6 +21,7 @@ STEPS = {
     **{name: SPECS[name][0] for name, kind in METHODS.items() if issubclass(kind, IterativeMethod)},
     "teacher": "teacher:teachers=1,steps=60,batch_size=32,choose=false,temperature=2.0",
 }
+TENSORS = "distilled.safetensors"
 LONG = "first-order:steps=400,batch_size=64"
 WORDS = (
     "distill", "--target", "digits", "--examples", "10", "--extractor", "convnet:width=4",
@@ -81,7 +82,7 @@ def assert_resumed_alike(capsys, method):
     assert (code, err) == (0, "")
     assert not checkpoint.exists()
     assert run(capsys, method, "whole")[0] == 0
-    killed, whole = (Path(name, "distilled.safetensors") for name in ("killed", "whole"))
+    killed, whole = (Path(name, TENSORS) for name in ("killed", "whole"))
     assert killed.read_bytes() == whole.read_bytes()
     assert Distilled.load("killed").recipe == Distilled.load("whole").recipe
 
@@ -150,6 +151,29 @@ def test_a_budget_stops_early_and_leaves_an_artefact(capsys):
     assert json.loads(out)["status"] == "stopped_early"
     assert len(Distilled.load("run")) == 10
     assert not Path("run.checkpoint").exists()
+
+
+def test_a_run_out_of_budget_goes_on_with_a_larger_one(capsys, monkeypatch):
+    assert run(capsys, LONG, "whole")[0] == 0
+    with monkeypatch.context() as patch:
+        taken = []
+        patch.setattr(Journal, "exhausted", property(lambda _: taken.append(1) or len(taken) > 3))
+        assert run(capsys, LONG, "run")[0] == 0
+    assert Path("run", "checkpoint.safetensors").exists()
+    found, opened = [], Journal.open
+    monkeypatch.setattr(Journal, "open", lambda *given: found.append(opened(*given)) or found[0])
+    code, _, err = run(capsys, LONG, "run", "--resume", "--budget", "1000")
+    assert (code, err, found[0][0]) == (0, "", 3)
+    assert Path("run", TENSORS).read_bytes() == Path("whole", TENSORS).read_bytes()
+    assert not Path("run", "checkpoint.safetensors").exists()
+
+
+def test_a_run_out_of_budget_is_replaced_by_a_new_one(capsys):
+    assert run(capsys, LONG, "run", "--budget", "0.001")[0] == 0
+    first = Path("run", TENSORS).read_bytes()
+    assert run(capsys, LONG, "run")[0] == 0
+    assert Path("run", TENSORS).read_bytes() != first
+    assert sorted(path.name for path in Path().iterdir()) == ["run"]
 
 
 def test_the_student_of_the_method_is_that_of_the_evaluation(capsys):
