@@ -164,21 +164,22 @@ class _Judge:
     def rows(self, network: Network, labels: LabelSet) -> list[EvalRow]:
         """Return the rows of every optimiser and number of steps, the main cell first."""
         own = labels.recipe
-        main = (own,) if labels.settled else self._rates(own)
+        main = (own,) if labels.settled else self._rates(own, labels.label_kind)
         rows = self._cell(network, labels, main, main=True)
         for name in self.optimisers:
             if name != own.optimiser:
                 other = dataclasses.replace(own, optimiser=name, lr=None, step_sizes=())
-                rows += self._cell(network, labels, self._rates(other), main=False)
+                recipes = self._rates(other, labels.label_kind)
+                rows += self._cell(network, labels, recipes, main=False)
         return rows
 
-    def _rates(self, recipe: Recipe) -> tuple[Recipe, ...]:
+    def _rates(self, recipe: Recipe, label_kind: str) -> tuple[Recipe, ...]:
         """Return the recipe with every learning rate that validation is to choose among."""
-        given = recipe.lr is not None or recipe.step_sizes or self.validation is None
-        if given or recipe.optimiser == "adam":
+        if recipe.lr is not None or recipe.step_sizes or recipe.optimiser == "adam":
             return (recipe,)
-        usual = OPTIMISERS[recipe.optimiser].lr
-        return tuple(dataclasses.replace(recipe, lr=rate * usual) for rate in RATES)
+        usual = OPTIMISERS[recipe.optimiser].usual_rate(label_kind)
+        rates = RATES[:1] if self.validation is None else RATES
+        return tuple(dataclasses.replace(recipe, lr=rate * usual) for rate in rates)
 
     def _cell(
         self, network: Network, labels: LabelSet, recipes: tuple[Recipe, ...], *, main: bool

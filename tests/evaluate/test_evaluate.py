@@ -15,7 +15,7 @@ from torch import nn
 
 from cvxdistill.artifact import Distilled
 from cvxdistill.choose import choose_base
-from cvxdistill.data import ImageSet
+from cvxdistill.data import ImageSet, load_splits
 from cvxdistill.errors import InputError
 from cvxdistill.evaluate import (
     METRICS,
@@ -32,6 +32,7 @@ from cvxdistill.evaluate import (
 )
 from cvxdistill.features import MLP, wrap_module
 from cvxdistill.heads import KernelRidgeHead, LogisticHead, RidgeHead
+from cvxdistill.labels import one_hot
 from cvxdistill.students import OPTIMISERS, Recipe, default_student
 
 QUICK = Recipe(checkpoints=(1, 2))
@@ -461,6 +462,21 @@ def test_without_validation_every_optimiser_keeps_its_own_rate(fakes):
     assert [recipe.rate(0) for recipe in FakeStudents.recipes] == [
         kind.lr for kind in OPTIMISERS.values()
     ]
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_every_optimiser_learns_from_scores(optimiser):
+    # As large as learned scores are. A squared error is steep: at 0.1 SGD has no finite weights.
+    data = load_splits("digits")
+    base = choose_base(data.train, 50)
+    scores = 10 * (one_hot(base.labels, 10).double() - 0.1)
+    made = Distilled(base, scores, "scores", base.class_names)
+    (row,) = evaluate_students(
+        made, data.test(), students=["convnet:width=8"], optimisers=[optimiser], seeds=1,
+        label_sets=["distilled"], recipe=Recipe(checkpoints=(60,)),
+    )[-1:]  # fmt: skip
+    assert (row.optimiser, row.status) == (optimiser, "ok")
+    assert row.accuracy > 0.6
 
 
 def test_other_numbers_of_steps_are_multiples_of_the_chosen_one(fakes, monkeypatch):
