@@ -28,8 +28,8 @@ PARTS = {
 }
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Return the options."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pool", description=__doc__)
     parser.add_argument("--data-root", type=Path, default=os.environ.get("CVXDISTILL_DATA_ROOT"))
     parser.add_argument("--only", choices=PARTS, help="one of the comparisons")
@@ -49,15 +49,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--pages", type=Path, default=Path("docs/benchmarks"))
-    options = parser.parse_args(arguments)
-    if not options.render and options.data_root is None:
-        parser.error("give --data-root PATH, the folder with the data sets")
-    return options
+    return parser
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, write the results, and render the pages."""
-    options = parse(arguments)
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if not options.render and options.data_root is None:
+        parser.error("give --data-root PATH, the folder with the data sets")
     for name in PARTS if options.only is None else (options.only,):
         run, judge, render = PARTS[name]
         path = options.results / f"{name}.json"
@@ -77,9 +77,12 @@ def main(arguments: list[str] | None = None) -> None:
 def about(options: argparse.Namespace, name: str) -> dict[str, Any]:
     """Return what was run, with what, and where."""
     hidden = ("data_root", "cache", "results", "pages", "render", "only")
+    given = {key: value for key, value in vars(options).items() if key not in hidden}
+    usual = make_parser().get_default
+    other = [f" --{key.replace('_', '-')} {v}" for key, v in given.items() if v != usual(key)]
     return {
-        "command": f"python -m benchmarks.pool --only {name} --data-root PATH",
-        "options": {key: value for key, value in vars(options).items() if key not in hidden},
+        "command": f"python -m benchmarks.pool --only {name} --data-root PATH{''.join(other)}",
+        "options": given,
         "environment": {
             "python": platform.python_version(),
             "machine": platform.machine(),
