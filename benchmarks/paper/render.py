@@ -10,6 +10,8 @@ from benchmarks.pool.text import wrapped
 from cvxdistill.evaluate import interval
 
 ORDER = ("hard", "smoothed", "online-ridge", "second-order", "images", "images-labels", "teacher")
+# Students from which on an interval is worth its place.
+ENOUGH = 5
 NAMES = {"hard": "true labels", "smoothed": "smoothed labels"}
 TITLES = {
     "mnist-lenet-10": "MNIST, LeNet, 10 base examples",
@@ -122,12 +124,14 @@ def matrix(found: Mapping[str, Any]) -> list[str]:
     if not measured:
         return []
     columns = list(dict.fromkeys(name for cells in measured.values() for name in cells))
-    seeds = len(next(r for r in found.values() if "matrix" in r)["matrix"][0]["values"])
+    records = [record for record in found.values() if "matrix" in record]
+    counts = sorted({len(record["matrix"][0]["values"]) for record in records})
+    few = " (too few for intervals)" if counts[0] < ENOUGH else ""
     text = (
-        f"Used otherwise: accuracy by {seeds} students, where the first column is the student, "
-        "optimiser and number of steps that the labels were learned for. Other students are "
-        "trained by the labels' own recipe; other optimisers choose their learning rate among "
-        "three on validation."
+        f"Used otherwise: accuracy in percent by {' or '.join(map(str, counts))} students{few}, "
+        "where the first column is the student, optimiser and number of steps that the labels were "
+        "learned for. Other students are trained by the labels' own recipe; other optimisers "
+        "choose their learning rate among three on validation."
     )
     lines = ["", *wrapped(text), "", "| labels | " + " | ".join(columns) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")
@@ -149,5 +153,8 @@ def others(rows: list[Mapping[str, Any]]) -> dict[str, str]:
             parts.append(str(row["optimiser"]))
         if row["step_factor"] != 1:
             parts.append(f"steps x {row['step_factor']:g}")
-        out.setdefault(", ".join(parts) or "matching", percent(row))
+        values = row["values"]
+        few = 0 < len(values) < ENOUGH
+        shown = f"{100 * sum(values) / len(values):.1f}" if few else percent(row)
+        out.setdefault(", ".join(parts) or "matching", shown)
     return out
