@@ -23,6 +23,7 @@ STEPS = {
 }
 TENSORS = "distilled.safetensors"
 LONG = "first-order:steps=400,batch_size=64"
+SHORT = "first-order:steps=20,batch_size=64"
 WORDS = (
     "distill", "--target", "digits", "--examples", "10", "--extractor", "convnet:width=4",
     "--pool", "1", "--student", "mlp:width=8", "--students", "none", "--seeds", "1", "--json",
@@ -154,24 +155,24 @@ def test_a_budget_stops_early_and_leaves_an_artefact(capsys):
 
 
 def test_a_run_out_of_budget_goes_on_with_a_larger_one(capsys, monkeypatch):
-    assert run(capsys, LONG, "whole")[0] == 0
+    assert run(capsys, SHORT, "whole")[0] == 0
     with monkeypatch.context() as patch:
         taken = []
         patch.setattr(Journal, "exhausted", property(lambda _: taken.append(1) or len(taken) > 3))
-        assert run(capsys, LONG, "run")[0] == 0
+        assert run(capsys, SHORT, "run")[0] == 0
     assert Path("run", "checkpoint.safetensors").exists()
     found, opened = [], Journal.open
     monkeypatch.setattr(Journal, "open", lambda *given: found.append(opened(*given)) or found[0])
-    code, _, err = run(capsys, LONG, "run", "--resume", "--budget", "1000")
+    code, _, err = run(capsys, SHORT, "run", "--resume", "--budget", "1000")
     assert (code, err, found[0][0]) == (0, "", 3)
     assert Path("run", TENSORS).read_bytes() == Path("whole", TENSORS).read_bytes()
     assert not Path("run", "checkpoint.safetensors").exists()
 
 
 def test_a_run_out_of_budget_is_replaced_by_a_new_one(capsys):
-    assert run(capsys, LONG, "run", "--budget", "0.001")[0] == 0
+    assert run(capsys, SHORT, "run", "--budget", "0.001")[0] == 0
     first = Path("run", TENSORS).read_bytes()
-    assert run(capsys, LONG, "run")[0] == 0
+    assert run(capsys, SHORT, "run")[0] == 0
     assert Path("run", TENSORS).read_bytes() != first
     assert sorted(path.name for path in Path().iterdir()) == ["run"]
 
