@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-settings.register_profile("suite", deadline=None, derandomize=True, max_examples=40)
+settings.register_profile("suite", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("suite")
 torch.set_num_threads(1)
 

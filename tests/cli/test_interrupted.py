@@ -22,7 +22,7 @@ STEPS = {
     "teacher": "teacher:teachers=1,steps=60,batch_size=32,choose=false,temperature=2.0",
 }
 TENSORS = "distilled.safetensors"
-LONG = "first-order:steps=400,batch_size=64"
+LONG = "first-order:steps=150,batch_size=64"
 SHORT = "first-order:steps=20,batch_size=64"
 WORDS = (
     "distill", "--target", "digits", "--examples", "10", "--extractor", "convnet:width=4",

@@ -187,6 +187,7 @@ def test_a_truncated_tar_is_named(tmp_path):
         open_source(str(tmp_path / "t.tar.gz")).splits()
 
 
+@pytest.mark.slow
 def test_real_cifar_jpeg(data_root):
     data = open_source("folder:cifar10-jpeg.tar.gz", data_root=data_root).load("test")
     assert data.images.shape == (10_000, 3, 32, 32)
