@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.pool import labels as sets
-from benchmarks.pool.data import HELD_OUT_SEED, POOL_SEED, UNSEEN_SEED, Study
+from benchmarks.pool.data import HELD_OUT_SEED, POOL_SEED, UNSEEN_SEED, Study, mnist_study
 from benchmarks.pool.full_data import full_data
 from benchmarks.pool.ideas import explore
 from benchmarks.pool.labels import Pool, Settings
@@ -33,15 +33,9 @@ IDEAS_SIZE = 4
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Choose on validation, solve for every base draw and pool size, then read the test split."""
-    study = Study.load(
-        "mnist",
-        options.data_root,
-        width=options.width,
-        examples=options.examples,
-        cache=options.cache,
-    )
+    study = mnist_study(options)
     began = time.perf_counter()
-    teachers = Teachers(options.teacher, options.teacher_count, options.teacher_steps)
+    teachers = Teachers.of(options)
     ensemble = train_teachers(study, teachers)
     target_logits = ensemble.logits(study, study.target)
     check = study.parts.validation

@@ -1,5 +1,6 @@
 """Features of a data set under drawn ConvNets, kept on disk between runs."""
 
+import argparse
 import dataclasses
 import hashlib
 from collections.abc import Sequence
@@ -71,6 +72,17 @@ class Study:
             np.save(partial, found.numpy())
             partial.rename(path)
         return torch.from_numpy(np.load(path))
+
+
+def mnist_study(options: argparse.Namespace) -> Study:
+    """Return MNIST as the options ask for it."""
+    return Study.load(
+        "mnist",
+        options.data_root,
+        width=options.width,
+        examples=options.examples,
+        cache=options.cache,
+    )
 
 
 def lists_of(study: Study, extractors: Sequence[Extractor], data: ImageSet) -> list[Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.pool import labels as sets
 from benchmarks.pool.accuracy import TEACHER_TEMPERATURES, VALIDATION, teacher_labels
-from benchmarks.pool.data import Study
+from benchmarks.pool.data import Study, mnist_study
 from benchmarks.pool.labels import Pool, Settings
 from benchmarks.pool.teachers import Ensemble, Teachers, train_teachers
 from cvxdistill.evaluate import accuracy
@@ -30,15 +30,9 @@ LABELS = ("true labels", "teachers", "squared", "entropy")
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """For drawn and trained extractors: choose on validation, then read the test split."""
-    study = Study.load(
-        "mnist",
-        options.data_root,
-        width=options.width,
-        examples=options.examples,
-        cache=options.cache,
-    )
+    study = mnist_study(options)
     began = time.perf_counter()
-    teachers = Teachers(options.teacher, options.teacher_count, options.teacher_steps)
+    teachers = Teachers.of(options)
     ensemble = train_teachers(study, teachers)
     groups = []
     for kind in ("drawn", *TRAINED):

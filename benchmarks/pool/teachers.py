@@ -1,5 +1,6 @@
 """An ensemble of networks trained on the target, and what it says of other images."""
 
+import argparse
 import dataclasses
 
 import torch
@@ -28,6 +29,11 @@ class Teachers:
     count: int = 8
     steps: int = 450
     seed: int = 0
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> "Teachers":
+        """Return the teachers that the options ask for."""
+        return cls(options.teacher, options.teacher_count, options.teacher_steps)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
