@@ -36,7 +36,7 @@ from cvxdistill.data import load_splits
 from cvxdistill.features import LeNet, Preprocessing
 from cvxdistill.heads import RidgeHead
 from cvxdistill.methods import DistillTask, OnlineRidge, SecondOrder
-from cvxdistill.methods.bohdal2020_common import OnlineLearner
+from cvxdistill.methods.bohdal2020_learner import OnlineLearner
 
 METHODS = {
     "online-ridge": ("label_distillation_rr", "rr", OnlineRidge()),

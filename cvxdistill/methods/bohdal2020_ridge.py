@@ -27,16 +27,18 @@ import dataclasses
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from cvxdistill.checks import check_positive
 from cvxdistill.errors import InputError
 from cvxdistill.methods.base import DistillTask
-from cvxdistill.methods.bohdal2020_common import OnlineLabels, OnlineLearner, adam
+from cvxdistill.methods.bohdal2020_common import OnlineLabels
+from cvxdistill.methods.bohdal2020_learner import OnlineLearner, adam
 from cvxdistill.methods.journal import State
 from cvxdistill.seeding import generator
-from cvxdistill.students import pack_optimiser, student_loss, unpack_optimiser
+from cvxdistill.students import forget, pack_optimiser, student_loss, unpack_optimiser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,24 +108,37 @@ class RidgeLearner(OnlineLearner):
         super().__init__(method, task)
         if task.device.type == "cpu" and self.base.ndim == 4:
             self.base = self.base.contiguous(memory_format=torch.channels_last)
-        self.redraw(0, self.network_seed(0))
-
-    def redraw(self, network: int, seed: int) -> None:
-        """Begin with a fresh network, an empty head and a scale of one."""
-        del network
-        task = self.task
-        trunk = task.network.build(task.target.shape, generator(seed, "trunk")).to(task.device)
-        if task.device.type == "cpu":
-            # The layout alone; convolutions on a CPU are quicker by it.
-            trunk = trunk.to(memory_format=torch.channels_last)
-        self.trunk = trunk.train()
+        self.trunk = self._drawn(self.network_seed(0)).train()
         with torch.no_grad():
-            width = self.trunk(self.base[:2]).shape[1]
+            width = self._drawn(0)(self.base[:2]).shape[1]
         self.head = self.labels.new_zeros(width + 1, self.labels.shape[1])
         self.scale = torch.ones((), device=task.device, requires_grad=True)
-        self.network_optimiser = adam(list(trunk.parameters()), self.method.network_lr)
-        group = {"params": [self.scale], "lr": self.method.scale_lr}
-        self.network_optimiser.add_param_group(group)
+        self.network_optimiser = adam(list(self.trunk.parameters()), method.network_lr)
+        self.network_optimiser.add_param_group({"params": [self.scale], "lr": method.scale_lr})
+
+    def _drawn(self, seed: int) -> nn.Module:
+        task = self.task
+        trunk = task.network.build(task.target.shape, generator(seed, "trunk")).to(task.device)
+        # The layout alone; convolutions on a CPU are quicker by it.
+        on_cpu = task.device.type == "cpu"
+        return trunk.to(memory_format=torch.channels_last) if on_cpu else trunk
+
+    def redraw(self, network: int, seed: int) -> None:
+        """Begin with a fresh network, an empty head and a scale of one, where the old ones lie."""
+        del network
+        self.trunk.load_state_dict(self._drawn(seed).state_dict())
+        self.head.zero_()
+        with torch.no_grad():
+            self.scale.fill_(1)
+        forget(self.network_optimiser)
+
+    def changed(self) -> list[Tensor]:
+        """Return the tensors that a step changes."""
+        return [*super().changed(), *self.trunk.state_dict().values(), self.head, self.scale]
+
+    def optimisers(self) -> list[Optimizer]:
+        """Return the optimisers that take a step in each step."""
+        return [*super().optimisers(), self.network_optimiser]
 
     def update(self, images: Tensor, classes: Tensor, rows: Tensor) -> Tensor:
         """Take one step; see the top of this module for the formulas."""
@@ -143,7 +158,7 @@ class RidgeLearner(OnlineLearner):
         self.network_optimiser.zero_grad()
         fit.backward(inputs=[*self.trunk.parameters(), self.scale])
         self.network_optimiser.step()
-        self.head = head.detach()
+        self.head.copy_(head.detach())
         return (logits.detach().argmax(1) != classes).sum().reshape(1)
 
     def state(self) -> dict[str, Tensor]:
@@ -160,11 +175,10 @@ class RidgeLearner(OnlineLearner):
     def restore(self, state: State) -> None:
         """Go back to a state."""
         super().restore(state)
-        self.redraw(0, self.network_seed(0))
         names = self.trunk.state_dict()
         self.trunk.load_state_dict({name: state[f"trunk.{name}"] for name in names})
         unpack_optimiser(self.network_optimiser, state, "network_optimiser")
-        self.head = state["head"].clone()
+        self.head.copy_(state["head"])
         with torch.no_grad():
             self.scale.copy_(state["scale"])
 

@@ -37,7 +37,8 @@ from torch.nn import functional as F
 from cvxdistill.checks import check_positive
 from cvxdistill.errors import InputError
 from cvxdistill.methods.base import DistillTask
-from cvxdistill.methods.bohdal2020_common import OnlineLabels, OnlineLearner
+from cvxdistill.methods.bohdal2020_common import OnlineLabels
+from cvxdistill.methods.bohdal2020_learner import OnlineLearner
 from cvxdistill.methods.journal import State
 from cvxdistill.students import draw_student, student_loss
 
@@ -172,6 +173,10 @@ class SecondOrderLearner(OnlineLearner):
         self.learn(rows, towards_labels.mean(0))
         self._train(towards_weights)
         return wrong
+
+    def changed(self) -> list[Tensor]:
+        """Return the tensors that a step changes."""
+        return [*super().changed(), self.weights, self.moments, self.taken]
 
     def _train(self, gradient: Tensor) -> None:
         """Take an Adam step in every network, each with its own count of steps."""

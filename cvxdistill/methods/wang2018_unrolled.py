@@ -8,6 +8,7 @@ of those steps.
 import dataclasses
 import math
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,13 +20,15 @@ from cvxdistill.labels import one_hot
 from cvxdistill.methods.base import DistillTask, MethodResult
 from cvxdistill.methods.iterative import IterativeMethod, Learner
 from cvxdistill.methods.journal import State
-from cvxdistill.methods.unrolling import unrolled_gradient
+from cvxdistill.methods.unrolling import UnrolledGradient, unrolled_gradient
 from cvxdistill.seeding import derive_seed, generator
 from cvxdistill.students import (
+    WORTH_RECORDING,
     Recipe,
     Students,
     batch_rows,
     pack_optimiser,
+    record,
     unpack_optimiser,
 )
 
@@ -145,6 +148,16 @@ class UnrolledLearner(Learner):
         ]
         self.optimiser = torch.optim.Adam(self.groups, betas=BETAS)
         self.loss, self.done = torch.zeros((), device=task.device), 0
+        self.networks = Students(
+            task.network,
+            task.target.shape,
+            task.target.num_classes,
+            seeds=self._seeds(0),
+            device=task.device,
+        )
+        # The way back through training, as a graph where that was tried and could be done.
+        self.gradient: Callable[..., UnrolledGradient] = self._unrolled
+        self.tried = False
 
     @property
     def total(self) -> int:
@@ -160,13 +173,7 @@ class UnrolledLearner(Learner):
     def step(self, index: int) -> None:
         """Draw networks, train them, and move the examples down the gradient of what they reach."""
         task, method = self.task, self.method
-        networks = Students(
-            task.network,
-            task.target.shape,
-            task.target.num_classes,
-            seeds=[derive_seed(task.seed, "unrolled", index, i) for i in range(method.networks)],
-            device=task.device,
-        )
+        self.networks.redraw(self._seeds(index))
         batch = derive_seed(task.seed, "unrolled target")
         drawn = batch_rows(len(self.target), method.batch_size, batch, index)
         query, truth = self.target.images, self.target.labels
@@ -174,15 +181,17 @@ class UnrolledLearner(Learner):
             drawn = drawn.to(query.device)
             query, truth = query[drawn], truth[drawn]
         examples, labels, sizes = self._read()
-        found = unrolled_gradient(
-            networks,
+        inputs = (
             examples.detach(),
             labels.detach(),
             sizes.detach(),
             task.preprocessing(query),
             truth,
-            self._rows(index, len(sizes)),
+            *self._rows(index),
         )
+        if not self.tried:
+            self._record(inputs, index)
+        found = self.gradient(*inputs)
         self.optimiser.zero_grad()
         known = {examples: found.examples, sizes: found.step_sizes}
         if labels.requires_grad:
@@ -196,7 +205,7 @@ class UnrolledLearner(Learner):
         for group in self.optimiser.param_groups:
             group["lr"] = group["start"] * share
         self.optimiser.step()
-        self.loss, self.done = found.loss, index + 1
+        self.loss, self.done = found.loss.clone(), index + 1
 
     def _read(self) -> tuple[Tensor, Tensor, Tensor]:
         return (
@@ -205,10 +214,35 @@ class UnrolledLearner(Learner):
             softplus(self.values["step_sizes"]).clamp_min(LEAST_STEP),
         )
 
-    def _rows(self, index: int, steps: int) -> list[Tensor | None]:
+    def _seeds(self, index: int) -> list[int]:
+        seed = self.task.seed
+        return [derive_seed(seed, "unrolled", index, i) for i in range(self.method.networks)]
+
+    def _rows(self, index: int) -> list[Tensor]:
+        """Return the mini-batch of each step of the networks; none where each sees everything."""
         order = derive_seed(self.task.seed, "unrolled order", index)
-        rows = [batch_rows(len(self.task.base), self.inner_batch, order, s) for s in range(steps)]
-        return [None if part is None else part.to(self.task.device) for part in rows]
+        steps = range(len(self.values["step_sizes"]))
+        rows = [batch_rows(len(self.task.base), self.inner_batch, order, step) for step in steps]
+        return [part.to(self.task.device) for part in rows if part is not None]
+
+    def _unrolled(
+        self,
+        examples: Tensor,
+        labels: Tensor,
+        sizes: Tensor,
+        query: Tensor,
+        truth: Tensor,
+        *rows: Tensor,
+    ) -> UnrolledGradient:
+        parts = rows or [None] * len(sizes)
+        return unrolled_gradient(self.networks, examples, labels, sizes, query, truth, parts)
+
+    def _record(self, inputs: Sequence[Tensor], index: int) -> None:
+        self.tried = True
+        if self.task.device.type == "cuda" and self.total - index >= WORTH_RECORDING:
+            # Weights are read only, but BatchNorm gathers.
+            changed = list(self.networks.buffers.values())
+            self.gradient = record(self._unrolled, inputs, changed=changed) or self._unrolled
 
     def state(self) -> dict[str, Tensor]:
         """Return examples, labels and step sizes, and what Adam remembers."""

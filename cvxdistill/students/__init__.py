@@ -1,5 +1,6 @@
 """Students: networks trained from scratch on labelled examples, side by side."""
 
+from cvxdistill.students.graph import WORTH_RECORDING, Recorded, forget, record
 from cvxdistill.students.memory import students_at_once
 from cvxdistill.students.networks import (
     default_student,
@@ -19,14 +20,18 @@ from cvxdistill.students.tangent import tangent_transfers
 
 __all__ = [
     "OPTIMISERS",
+    "WORTH_RECORDING",
     "OptimiserKind",
     "Recipe",
+    "Recorded",
     "Students",
     "batch_rows",
     "default_student",
     "draw_student",
+    "forget",
     "pack_optimiser",
     "predict",
+    "record",
     "student_loss",
     "students_at_once",
     "tangent_transfers",

@@ -1,96 +1,102 @@
-"""Training steps recorded as a CUDA graph: one launch a step in the place of hundreds.
+"""Steps of learning recorded as CUDA graphs: one launch a step in the place of hundreds.
 
 A step of a small network is over before the next kernel is launched. A graph launches all kernels
-of a step at once; they are the same kernels on the same memory, so the weights are the same.
+of a step at once; they are the same kernels on the same memory, so the results are the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 # Steps to take before recording, so that whatever is set up on first use has been.
 WARM_UP = 3
 # Recording costs some tens of milliseconds; fewer steps than these do not earn them back.
 WORTH_RECORDING = 50
 
-Step = Callable[[Tensor, Tensor], None]
+Out = TypeVar("Out")
+Remembered = Mapping[Any, Mapping[str, Tensor]]
 
 
-class RecordedStep:
-    """A recorded training step; calling it takes the step.
+class Recorded(Generic[Out]):
+    """A function of tensors that was recorded; calling it does again what the function did.
 
     Args:
-        step: `(examples, labels)`, which changes parameters and optimiser in place and returns
-            nothing; always the same kernels in the same order.
-        examples: of the shape and type of every later call.
-        labels: likewise.
-        parameters: that the step changes.
-        optimiser: that the step uses; is changed to one whose steps can be recorded.
+        function: of `inputs`, which may change tensors and optimisers in place and returns tensors,
+            in whatever holds them; always the same kernels in the same order.
+        inputs: of the shapes and types of every later call.
+        changed: tensors that it changes.
+        optimisers: whose steps it takes; are changed to ones whose steps can be recorded.
 
     Raises:
-        RuntimeError: the step cannot be recorded. Parameters and optimiser are as they were, and
-            steps can be taken without recording.
+        RuntimeError: the function cannot be recorded. What it changes is as it was, and it can be
+            called without recording.
     """
 
     def __init__(
         self,
-        step: Step,
-        examples: Tensor,
-        labels: Tensor,
-        parameters: Sequence[Tensor],
-        optimiser: torch.optim.Optimizer,
+        function: Callable[..., Out],
+        inputs: Sequence[Tensor],
+        *,
+        changed: Sequence[Tensor],
+        optimisers: Sequence[Optimizer] = (),
     ) -> None:
         # Graphs read and write fixed memory, so each call copies what it is given to here.
-        self.examples, self.labels = examples.clone(), labels.clone()
+        self.inputs = [value.clone() for value in inputs]
         self.graph = torch.cuda.CUDAGraph()
-        allow_recording(optimiser)
-        before = [parameter.detach().clone() for parameter in parameters]
-        remembered = _copied(optimiser)
+        for optimiser in optimisers:
+            allow_recording(optimiser)
+        before = [value.detach().clone() for value in changed]
+        remembered = [_copied(optimiser) for optimiser in optimisers]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         try:
             with torch.cuda.stream(stream):
                 for _ in range(WARM_UP):
-                    step(self.examples, self.labels)
+                    function(*self.inputs)
         finally:
             torch.cuda.current_stream().wait_stream(stream)
-            put_back(parameters, before, optimiser, remembered)
+            put_back(changed, before, dict(zip(optimisers, remembered, strict=True)))
         # Gradients are to live in the graph's own memory.
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
         # Nothing runs in here, so that nothing has to be put back afterwards.
         with torch.cuda.graph(self.graph):
-            step(self.examples, self.labels)
+            self.outputs = function(*self.inputs)
 
-    def __call__(self, examples: Tensor, labels: Tensor) -> None:
-        """Take the step on these examples and labels."""
-        self.examples.copy_(examples)
-        self.labels.copy_(labels)
+    def __call__(self, *inputs: Tensor) -> Out:
+        """Do it with these inputs; what comes back is overwritten by the next call."""
+        for own, given in zip(self.inputs, inputs, strict=True):
+            own.copy_(given)
         self.graph.replay()
+        return self.outputs
 
 
 def record(
-    step: Step,
-    examples: Tensor,
-    labels: Tensor,
-    parameters: Sequence[Tensor],
-    optimiser: torch.optim.Optimizer,
-) -> RecordedStep | None:
-    """Return a training step as a graph that takes it, if it can be one.
+    function: Callable[..., Out],
+    inputs: Sequence[Tensor],
+    *,
+    changed: Sequence[Tensor],
+    optimisers: Sequence[Optimizer] = (),
+) -> Recorded[Out] | None:
+    """Return a function as a graph that does the same, if it can be one.
 
-    `None` stands for a step that is to be taken as it is: what cannot be recorded, such as a
-    kernel that waits for the CPU or memory that does not suffice, is not an error.
+    `None` stands for one that is to be called as it is: what cannot be recorded, such as a kernel
+    that waits for the CPU or memory that does not suffice, is not an error. Arguments are those of
+    `Recorded`.
     """
     try:
-        with torch.cuda.device(examples.device):
-            return RecordedStep(step, examples, labels, parameters, optimiser)
+        with torch.cuda.device(inputs[0].device):
+            return Recorded(function, inputs, changed=changed, optimisers=optimisers)
     except RuntimeError:
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
         return None
 
 
-def allow_recording(optimiser: torch.optim.Optimizer) -> None:
+def allow_recording(optimiser: Optimizer) -> None:
     """Make an optimiser keep everything on the GPU, its count of steps included."""
     for group in optimiser.param_groups:
         if "capturable" in group:
@@ -104,27 +110,40 @@ def allow_recording(optimiser: torch.optim.Optimizer) -> None:
 
 
 def put_back(
-    parameters: Sequence[Tensor],
+    changed: Sequence[Tensor],
     before: Sequence[Tensor],
-    optimiser: torch.optim.Optimizer,
-    remembered: Mapping[Any, Mapping[str, Tensor]],
+    optimisers: Mapping[Optimizer, Remembered],
 ) -> None:
-    """Give parameters and optimiser their former values, in the memory where they are.
+    """Give tensors and optimisers their former values, in the memory where they are.
 
-    What the optimiser did not remember before becomes zero, with which every optimiser of
-    `OPTIMISERS` starts: momentum as well, since its first step adds the gradient to nothing.
+    Args:
+        changed: tensors.
+        before: what they were.
+        optimisers: with what each remembered of every parameter.
     """
     with torch.no_grad():
-        for parameter, value in zip(parameters, before, strict=True):
-            parameter.copy_(value)
-        for parameter, entries in optimiser.state.items():
-            known = remembered.get(parameter, {})
-            for key, value in entries.items():
-                if isinstance(value, Tensor):
-                    value.copy_(known[key]) if key in known else value.zero_()
+        for tensor, value in zip(changed, before, strict=True):
+            tensor.copy_(value)
+        for optimiser, remembered in optimisers.items():
+            forget(optimiser)
+            for parameter, known in remembered.items():
+                for key, value in known.items():
+                    optimiser.state[parameter][key].copy_(value)
 
 
-def _copied(optimiser: torch.optim.Optimizer) -> dict[Any, dict[str, Tensor]]:
+def forget(optimiser: Optimizer) -> None:
+    """Make an optimiser as good as new, in the memory where its state is.
+
+    All it remembers becomes zero, with which every optimiser of `OPTIMISERS` starts: momentum as
+    well, since its first step adds the gradient to nothing.
+    """
+    for entries in optimiser.state.values():
+        for value in entries.values():
+            if isinstance(value, Tensor):
+                value.zero_()
+
+
+def _copied(optimiser: Optimizer) -> dict[Any, dict[str, Tensor]]:
     return {
         parameter: {k: v.detach().clone() for k, v in entries.items() if isinstance(v, Tensor)}
         for parameter, entries in optimiser.state.items()

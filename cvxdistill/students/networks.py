@@ -1,12 +1,17 @@
-"""Single students: which network, how it is drawn, how it reads labels, what it predicts."""
+"""What students are: which network, how it is drawn, how it reads labels, what it predicts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, vmap
 
 from cvxdistill.features import MLP, ConvNet, LeNet, Network, draw_weights
 from cvxdistill.seeding import generator
+
+# Networks times examples that predict together on a GPU: enough to fill it, while the maps of the
+# widest networks still fit.
+TOGETHER = 8192
 
 
 def default_student(shape: tuple[int, ...]) -> Network:
@@ -54,3 +59,32 @@ def predict(module: nn.Module, examples: Tensor, *, batch_size: int = 1024) -> T
     """Return logits `(n, C)` of preprocessed examples, without gradients."""
     with torch.no_grad():
         return torch.cat([module(part) for part in examples.split(batch_size)])
+
+
+def predict_stack(
+    template: nn.Module, state: Mapping[str, Tensor], examples: Tensor, *, batch_size: int = 1024
+) -> Tensor:
+    """Return logits `(students, n, C)` of networks of one kind, in eval mode, without gradients.
+
+    Args:
+        template: one such network, whose weights are not looked at.
+        state: stacked weights and buffers, `(students, ...)`.
+        examples: `(n, *shape)` preprocessed, on the same device.
+        batch_size: examples at a time, at most.
+    """
+
+    def one(state: dict[str, Tensor], batch: Tensor) -> Tensor:
+        out: Tensor = functional_call(template, state, (batch,))
+        return out
+
+    size = max(1, min(batch_size, TOGETHER // len(next(iter(state.values())))))
+    training = template.training
+    template.eval()
+    try:
+        with torch.no_grad():
+            parts = [
+                vmap(one, in_dims=(0, None))(dict(state), part) for part in examples.split(size)
+            ]
+    finally:
+        template.train(training)
+    return torch.cat(parts, dim=1)

@@ -17,14 +17,10 @@ from torch.func import functional_call, stack_module_state, vmap
 from cvxdistill.errors import InputError
 from cvxdistill.features import Network
 from cvxdistill.progress import Progress, silent
-from cvxdistill.students.graph import WORTH_RECORDING, RecordedStep, record
-from cvxdistill.students.networks import draw_student, predict, student_loss
+from cvxdistill.students.graph import WORTH_RECORDING, Recorded, record
+from cvxdistill.students.networks import draw_student, predict, predict_stack, student_loss
 from cvxdistill.students.optimisers import OPTIMISERS, pack_optimiser, unpack_optimiser
 from cvxdistill.students.recipe import Recipe, batch_rows
-
-# Students times examples that predict together on a GPU: enough to fill it, while the maps of the
-# widest networks still fit.
-TOGETHER = 8192
 
 
 class Students:
@@ -65,7 +61,8 @@ class Students:
     ) -> None:
         if not network.trainable:
             raise InputError(f"`{network}` has no weights to train; choose another student.")
-        self.seeds, self.num_classes = tuple(seeds), num_classes
+        self.network, self.shape, self.num_classes = network, shape, num_classes
+        self.seeds = tuple(seeds)
         self.device, self.recorded = torch.device(device), recorded
         drawn = {
             seed: draw_student(network, shape, num_classes, seed=seed) for seed in set(self.seeds)
@@ -73,12 +70,24 @@ class Students:
         modules = [drawn[seed] for seed in self.seeds]
         self._single = copy.deepcopy(modules[0]).to(device)
         self.template = copy.deepcopy(self._single)
-        self._records: dict[object, RecordedStep | None] = {}
+        self._records: dict[object, Recorded[None] | None] = {}
         parameters, buffers = stack_module_state(modules)
         self.parameters = {
             key: value.detach().to(device).requires_grad_() for key, value in parameters.items()
         }
         self.buffers = {key: value.detach().to(device) for key, value in buffers.items()}
+
+    def redraw(self, seeds: Sequence[int]) -> None:
+        """Give the students the initial weights of other seeds, as many, where they lie."""
+        fresh = Students(self.network, self.shape, self.num_classes, seeds=seeds)
+        self.seeds = fresh.seeds
+        with torch.no_grad():
+            for mine, theirs in (
+                (self.parameters, fresh.parameters),
+                (self.buffers, fresh.buffers),
+            ):
+                for key, value in mine.items():
+                    value.copy_(theirs[key])
 
     def logits(self, batch: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return `(students, n, C)` of one batch that all students see.
@@ -138,12 +147,11 @@ class Students:
         value.backward()
         self.optimiser.step()
 
-    def _recording(self, batch: Tensor, wanted: Tensor, label_kind: str) -> RecordedStep | None:
+    def _recording(self, batch: Tensor, wanted: Tensor, label_kind: str) -> Recorded[None] | None:
         """Return the step as a graph, recorded now or before; `None` where that is not possible.
 
         What a graph cannot follow is left out: rates that change, since they are numbers in it;
-        BatchNorm, whose statistics the steps before recording would change; and examples or labels
-        that are to have gradients.
+        and examples or labels that are to have gradients.
         """
         key = (batch.shape, batch.dtype, wanted.shape, wanted.dtype, label_kind)
         if key in self._records:
@@ -152,7 +160,6 @@ class Students:
             self.recorded
             and self.device.type == "cuda"
             and len(set(self.recipe.step_sizes)) < 2
-            and not self.buffers
             and not (batch.requires_grad or wanted.requires_grad)
         )
         if possible and self.recipe.checkpoints[-1] - self.steps < WORTH_RECORDING:
@@ -160,10 +167,9 @@ class Students:
         self._records[key] = (
             record(
                 lambda examples, labels: self._update(examples, labels, label_kind),
-                batch,
-                wanted,
-                list(self.parameters.values()),
-                self.optimiser,
+                (batch, wanted),
+                changed=[*self.parameters.values(), *self.buffers.values()],
+                optimisers=[self.optimiser],
             )
             if possible
             else None
@@ -220,30 +226,11 @@ class Students:
         """
         if self.device.type == "cuda":
             state = {**self.parameters, **self.buffers} if weights is None else weights
-            return self._predict_together(examples, state, batch_size)
+            return predict_stack(self.template, state, examples, batch_size=batch_size)
         # One after another: without gradients a single network fills the processor by itself.
         return torch.stack(
             [predict(module, examples, batch_size=batch_size) for module in self.modules(weights)]
         )
-
-    def _predict_together(
-        self, examples: Tensor, state: Mapping[str, Tensor], batch_size: int
-    ) -> Tensor:
-        def one(state: dict[str, Tensor], batch: Tensor) -> Tensor:
-            out: Tensor = functional_call(self.template, state, (batch,))
-            return out
-
-        size = max(1, min(batch_size, TOGETHER // len(next(iter(state.values())))))
-        training = self.template.training
-        self.template.eval()
-        try:
-            with torch.no_grad():
-                parts = [
-                    vmap(one, in_dims=(0, None))(dict(state), part) for part in examples.split(size)
-                ]
-        finally:
-            self.template.train(training)
-        return torch.cat(parts, dim=1)
 
     def modules(self, weights: Mapping[str, Tensor] | None = None) -> list[nn.Module]:
         """Return the students as modules in eval mode, with the weights of now or of then.

@@ -19,7 +19,14 @@ from cvxdistill.labels import one_hot
 from cvxdistill.methods import Images, ImagesLabels, parse_method
 from cvxdistill.methods.choosing import choose_labels
 from cvxdistill.methods.unrolling import unrolled_gradient, unrolled_weights
-from cvxdistill.students import Recipe, Students, batch_rows, draw_student
+from cvxdistill.students import (
+    WORTH_RECORDING,
+    Recipe,
+    Recorded,
+    Students,
+    batch_rows,
+    draw_student,
+)
 
 SMALL = {"steps": 3, "inner_steps": 3, "inner_epochs": 1, "networks": 2, "batch_size": 12}
 SEEDS = (5, 6)
@@ -274,3 +281,25 @@ def test_a_gpu_learns_the_same_up_to_rounding(network):
     assert far.stats["target_loss"] == pytest.approx(here.stats["target_loss"], rel=1e-3)
     # Adam turns a gradient near zero into a step of either sign; most pixels agree.
     assert float(((far.examples - here.examples).abs() < 1e-3).double().mean()) > 0.95
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("divide", [False, True])
+@pytest.mark.parametrize("network", ["lenet", "convnet:width=4,norm=batch"])
+def test_a_recorded_way_back_is_the_way_back(network, divide):
+    task = student_task(student=parse_network(network))
+    task = dataclasses.replace(
+        task, device=torch.device("cuda"), preprocessing=task.preprocessing.to("cuda")
+    )
+    options = {**SMALL, "steps": WORTH_RECORDING, "divide": divide}
+    learners = [ImagesLabels(**options).learner(task) for _ in range(2)]
+    learners[0].tried = True
+    for index in range(6):
+        for learner in learners:
+            learner.step(index)
+        if index < 2:
+            for key, value in learners[0].values.items():
+                assert torch.allclose(learners[1].values[key], value, atol=1e-3), key
+    assert not isinstance(learners[0].gradient, Recorded)
+    assert isinstance(learners[1].gradient, Recorded)
+    assert float(learners[1].loss) == pytest.approx(float(learners[0].loss), rel=1e-2)

@@ -11,11 +11,12 @@ from cvxdistill.students import (
     Recipe,
     Students,
     draw_student,
+    networks,
     predict,
-    stack,
     student_loss,
     students_at_once,
 )
+from cvxdistill.students.networks import predict_stack
 
 # A sum over students in one product rounds otherwise than each product alone; Adam's division by
 # tiny second moments magnifies that over a few steps: to 7e-4 of a ResNet's largest logit.
@@ -162,13 +163,25 @@ def test_prediction_of_all_at_once_is_one_after_another(spec, size, monkeypatch)
     students = Students(parse_network(spec), (1, 8, 8), 3, seeds=[3, 8, 9])
     (steps,) = students.fit(examples, labels, "distribution", recipe=Recipe(checkpoints=(2,)))
     expected = students.predict(examples)
-    monkeypatch.setattr(stack, "TOGETHER", 3 * size)
-    together = students._predict_together(examples, students.weights(), 1024)
+    monkeypatch.setattr(networks, "TOGETHER", 3 * size)
+    together = predict_stack(students.template, students.weights(), examples)
     assert together.shape == (3, 12, 3)
     assert torch.allclose(together, expected, atol=1e-5)
     assert not torch.allclose(together[0], together[1], atol=1e-3)
     assert steps == 2
     assert students.template.training
+
+
+def test_redrawn_students_are_new_ones_in_the_old_place():
+    students = Students(parse_network("convnet:width=4,norm=batch"), (1, 8, 8), 3, seeds=[3, 8])
+    list(students.fit(*data(), "distribution", recipe=SHORT))
+    places = [value.data_ptr() for value in students.parameters.values()]
+    students.redraw([5, 3])
+    fresh = Students(students.network, (1, 8, 8), 3, seeds=[5, 3])
+    assert students.seeds == (5, 3)
+    assert [value.data_ptr() for value in students.parameters.values()] == places
+    for key, value in fresh.weights().items():
+        assert torch.equal(students.weights()[key], value), key
 
 
 def test_weights_of_some_students_predict_for_these():
