@@ -276,5 +276,6 @@ def _load_forward_mode() -> None:
     # At its first use forward mode loads rules through an interface that PyTorch itself has
     # deprecated; the warning is not for our users, and some turn warnings into errors.
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+        for kind in (DeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", kind)
         jvp(torch.sin, (torch.zeros(1),), (torch.ones(1),))

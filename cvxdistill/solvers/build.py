@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor
 
 from cvxdistill.checks import check_choice
@@ -9,6 +10,7 @@ from cvxdistill.errors import IncompatibleError
 from cvxdistill.heads import Head, RidgeHead, Target
 from cvxdistill.labels import CONSTRAINTS, LOSSES, LabelConstraint, LabelLoss
 from cvxdistill.problem import LabelProblem, LabelSolver
+from cvxdistill.statistics import TargetStatistics
 
 
 def build_problem(
@@ -31,19 +33,28 @@ def build_problem(
     bases = (base_features,) if isinstance(base_features, Tensor) else tuple(base_features)
     # A pair (features, labels) is one target; a list holds one an extractor.
     targets = tuple(target) if isinstance(target, list) else (target,)
+    # Moments are often kept on a CPU while features come from a GPU; the solve is where these are.
+    device = bases[0].device if bases else torch.device("cpu")
     return LabelProblem(
         base_features=bases,
-        targets=targets,
+        targets=tuple(_moved(one, device) for one in targets),
         head=RidgeHead() if head is None else head,
         loss=LOSSES[check_choice("loss", loss, LOSSES)]() if isinstance(loss, str) else loss,
         constraint=CONSTRAINTS[check_choice("constraint", constraint, CONSTRAINTS)]()
         if isinstance(constraint, str)
         else constraint,
         target_l2=target_l2,
-        prior=prior,
+        prior=None if prior is None else prior.to(device),
         prior_weight=prior_weight,
         classes=num_classes,
     )
+
+
+def _moved(target: Target, device: torch.device) -> Target:
+    if not isinstance(target, TargetStatistics):
+        features, labels = target
+        return features.to(device), labels.to(device)
+    return target if target.device == device else target.to(device)
 
 
 def first_fitting(problem: LabelProblem, kinds: Iterable[type[LabelSolver]]) -> LabelSolver:
