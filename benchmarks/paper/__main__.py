@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.paper.cells import CELLS
 from benchmarks.paper.measure import measure
+from cvxdistill.students import AUGMENTATIONS
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -31,6 +32,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--baselines", action="store_true", help="true and smoothed labels too")
+    parser.add_argument(
+        "--augment", choices=AUGMENTATIONS, default="none", help="what baselines' students see"
+    )
     parser.add_argument(
         "--matrix", type=int, metavar="SEEDS", help="other students, optimisers and steps too"
     )

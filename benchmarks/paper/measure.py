@@ -65,8 +65,9 @@ def measure(
         for label_set in BASELINES:
             rows = students(made, cell, parts, options, label_sets=(label_set,))
             record = {"rows": [row.record() for row in rows], **about(options)}
-            say(name, label_set, summary(record))
-            yield label_set, record
+            key = label_set if options.augment == "none" else f"{label_set}, {options.augment}"
+            say(name, key, summary(record))
+            yield key, record
 
 
 def run_folder(options: argparse.Namespace, name: str, key: str) -> Path:
@@ -155,13 +156,18 @@ def students(
     **more: Any,
 ) -> list[EvalRow]:
     """Return the rows of the cell's own student, or of others."""
+    recipe = Recipe(checkpoints=cell.checkpoints)
+    if options.augment != "none":
+        # There is more to learn, and so it takes longer.
+        longer = (*cell.checkpoints, 2 * cell.checkpoints[-1])
+        recipe = Recipe(checkpoints=longer, augment=options.augment)
     return evaluate_students(
         made,
         parts.test(),
         validation=parts.validation,
         students=list(networks) or [cell.student],
         seeds=options.seeds or cell.seeds,
-        recipe=Recipe(checkpoints=cell.checkpoints),
+        recipe=recipe,
         device=options.device,
         label_sets=label_sets,
         **more,

@@ -62,6 +62,7 @@ def compare_command(
     seeds: opt.Seeds = 5,
     curve_seeds: opt.CurveSeeds = 5,
     steps: opt.Steps = "50,100,200",
+    augment: opt.Augment = "none",
     unseen: opt.Unseen = None,
     skip_full: opt.SkipFull = False,
     reference: opt.Reference = None,
@@ -73,7 +74,7 @@ def compare_command(
     as_json: opt.Json = False,
 ) -> int:
     """Run several methods on one problem with one budget, and compare what comes out."""
-    judge = Judge.parse(students, seeds, steps, unseen, seed, device)
+    judge = Judge.parse(students, seeds, steps, unseen, seed, device, augment=augment)
     network = parse_network(extractor)
     chosen_head = parts_of.head(head, l2=l2, l2_scale=l2_scale, intercept=intercept)
     data = common.DataRequest(

@@ -43,6 +43,7 @@ def distill_command(
     students: opt.Students = None,
     seeds: opt.Seeds = 3,
     steps: opt.Steps = "50,100,200",
+    augment: opt.Augment = "none",
     unseen: opt.Unseen = None,
     device: opt.Device = "auto",
     resume: opt.Resume = False,
@@ -52,7 +53,7 @@ def distill_command(
     as_json: opt.Json = False,
 ) -> int:
     """Learn labels for a few real examples, and compare them with true labels and the full data."""
-    judge = Judge.parse(students, seeds, steps, unseen, seed, device)
+    judge = Judge.parse(students, seeds, steps, unseen, seed, device, augment=augment)
     learner, network = parse_method(method), parse_network(extractor)
     codec = parse_codec(label_codec)
     own = None if student is None else parse_student("--student", student)

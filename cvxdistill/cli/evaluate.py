@@ -19,6 +19,7 @@ def evaluate_command(
     students: opt.Students = None,
     seeds: opt.Seeds = 3,
     steps: opt.Steps = "50,100,200",
+    augment: opt.Augment = "none",
     optimisers: opt.Optimisers = None,
     step_factors: opt.StepFactors = None,
     unseen: opt.Unseen = None,
@@ -34,6 +35,7 @@ def evaluate_command(
         unseen,
         seed,
         device,
+        augment=augment,
         optimisers=optimisers,
         step_factors=step_factors,
     )

@@ -12,7 +12,7 @@ from cvxdistill.errors import InputError
 from cvxdistill.evaluate import EvalRow, evaluate
 from cvxdistill.features import Network, StatisticsCache, draw_pool, parse_network
 from cvxdistill.progress import Progress
-from cvxdistill.students import OPTIMISERS, Recipe, draw_student
+from cvxdistill.students import AUGMENTATIONS, OPTIMISERS, Recipe, draw_student
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Judge:
         seed: int,
         device: str,
         *,
+        augment: str = "none",
         optimisers: str | None = None,
         step_factors: str | None = None,
     ) -> "Judge":
@@ -51,7 +52,7 @@ class Judge:
         return cls(
             parse_students(students),
             seeds,
-            parse_recipe(steps),
+            parse_recipe(steps, augment),
             parse_network(unseen) if unseen else None,
             seed,
             choose_device(device),
@@ -153,14 +154,16 @@ def parse_factors(text: str | None) -> tuple[float, ...]:
     return tuple(check_positive("--step-factors", factor) for factor in factors)
 
 
-def parse_recipe(steps: str) -> Recipe:
-    """Return the recipe with the checkpoints of `--steps`.
+def parse_recipe(steps: str, augment: str = "none") -> Recipe:
+    """Return the recipe with the checkpoints of `--steps` and the `--augment` given.
 
     Raises:
-        InputError: not rising positive numbers.
+        InputError: not rising positive numbers, or an unknown augmentation.
     """
+    check_choice("--augment", augment, AUGMENTATIONS)
     try:
-        return Recipe(checkpoints=tuple(int(part) for part in steps.split(",")))
+        checkpoints = tuple(int(part) for part in steps.split(","))
+        return Recipe(checkpoints=checkpoints, augment=augment)
     except ValueError as error:
         raise InputError(
             f"`--steps` must be rising positive numbers such as 50,100,200; got `{steps}`."

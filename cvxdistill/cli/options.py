@@ -9,7 +9,7 @@ from cvxdistill.choose import CHOOSERS
 from cvxdistill.codecs import CODECS
 from cvxdistill.export import EXPORTERS, IMPORTERS
 from cvxdistill.methods import METHODS
-from cvxdistill.students import OPTIMISERS
+from cvxdistill.students import AUGMENTATIONS, OPTIMISERS
 
 Target = Annotated[
     str,
@@ -119,6 +119,12 @@ Students = Annotated[
 Seeds = Annotated[int, typer.Option(help="Repetitions: unseen extractors and students.")]
 Steps = Annotated[
     str, typer.Option(help="Training steps that validation chooses among, such as 50,100,200.")
+]
+Augment = Annotated[
+    str,
+    typer.Option(
+        help=f"What students see of images, unless the labels say so: {', '.join(AUGMENTATIONS)}."
+    ),
 ]
 Optimisers = Annotated[
     str | None,

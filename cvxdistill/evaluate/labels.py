@@ -52,7 +52,8 @@ def make_label_sets(
     """Return what students are trained on, the distilled labels first.
 
     Labels that have a recipe keep it. The others get `recipe`, and may choose the former's numbers
-    of steps too, so that nobody has more to choose from.
+    of steps too, so that nobody has more to choose from; they see images augmented in the same way
+    unless `recipe` says how.
 
     Args:
         distilled: gives examples, labels and perhaps a recipe.
@@ -64,7 +65,8 @@ def make_label_sets(
     classes, own, kind = len(distilled.class_names), distilled.recipe, distilled.label_kind
     base, truth = preprocess(distilled.examples), distilled.true_labels
     steps = set(recipe.checkpoints) | set(own.checkpoints if own else ())
-    grid = dataclasses.replace(recipe, checkpoints=tuple(sorted(steps)))
+    augment = own.augment if own and recipe.augment == "none" else recipe.augment
+    grid = dataclasses.replace(recipe, checkpoints=tuple(sorted(steps)), augment=augment)
     sets = []
     if "distilled" in names:
         scales = SCALES if kind == "scores" and own is None else (1.0,)

@@ -25,7 +25,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from cvxdistill.checks import check_positive
+from cvxdistill.checks import check_choice, check_positive
 from cvxdistill.errors import InputError
 from cvxdistill.methods.base import DistillTask, MethodResult
 from cvxdistill.methods.choosing import choose_labels, validation_draw
@@ -34,7 +34,7 @@ from cvxdistill.methods.journal import State
 from cvxdistill.methods.teachers import Teachers, geometric_steps
 from cvxdistill.seeding import derive_seed, generator
 from cvxdistill.solvers.displacement import solve_displacement
-from cvxdistill.students import Recipe, Students, predict, tangent_transfers
+from cvxdistill.students import AUGMENTATIONS, Recipe, Students, predict, tangent_transfers
 
 # Batches of the teachers between two chances to save a checkpoint.
 BLOCK = 25
@@ -62,9 +62,12 @@ class Alternating(IterativeMethod):
         l2: ridge of the tangent kernel, relative to the mean of its diagonal.
         pull: what a step as long as the labels themselves costs, in nats; `None` takes the best of
             three in each round, for three times the students.
+        combinations: of outputs that the tangent kernel is averaged over.
+        augment: what students see of the base images, a name in `AUGMENTATIONS`; `flip` for
+            natural images, where it gains as much as the rounds do.
 
     Raises:
-        InputError: a number out of range.
+        InputError: a number out of range, or an unknown augmentation.
 
     Example:
         >>> Alternating(rounds=3).pull
@@ -80,12 +83,21 @@ class Alternating(IterativeMethod):
     examples: int = 2000
     l2: float = 0.1
     pull: float | None = 0.4
+    combinations: int = 1
+    augment: str = "none"
 
     name: ClassVar[str] = "alternating"
     needs_extractors: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        sizes = ("teachers", "teacher_steps", "students", "student_steps", "examples")
+        sizes = (
+            "teachers",
+            "teacher_steps",
+            "students",
+            "student_steps",
+            "examples",
+            "combinations",
+        )
         for key in sizes:
             if getattr(self, key) < 1:
                 raise InputError(f"`{key}` must be 1 or more; got {getattr(self, key)}.")
@@ -93,6 +105,7 @@ class Alternating(IterativeMethod):
             raise InputError(f"`rounds` must be 0 or more; got {self.rounds}.")
         for key, value in (("scale", self.scale), ("l2", self.l2), ("pull", self.pull or 1.0)):
             check_positive(key, value)
+        check_choice("augment", self.augment, AUGMENTATIONS)
 
     def learner(self, task: DistillTask) -> "AlternatingLearner":
         """Return teachers before their first batch."""
@@ -104,7 +117,7 @@ class AlternatingLearner(Learner):
 
     def __init__(self, method: Alternating, task: DistillTask) -> None:
         self.method, self.task = method, task
-        self.teachers = Teachers(task, method.teachers)
+        self.teachers = Teachers(task, method.teachers, augment=method.augment)
         self.marks = geometric_steps(method.teacher_steps, 6)
         self.blocks = -(-method.teacher_steps // BLOCK)
         shape = (len(task.base), task.target.num_classes)
@@ -157,8 +170,11 @@ class AlternatingLearner(Learner):
             label_kind="scores",
             target_passes=self.passes,
             stats=stats,
-            recipe=Recipe(checkpoints=(self.steps,)),
+            recipe=self._recipe(self.steps),
         )
+
+    def _recipe(self, *checkpoints: int) -> Recipe:
+        return Recipe(checkpoints=checkpoints, augment=self.method.augment)
 
     def _teach(self, batches: range) -> None:
         for batch in batches:
@@ -184,7 +200,7 @@ class AlternatingLearner(Learner):
             self.task,
             dict(enumerate(self.opinions)),
             "scores",
-            recipe=Recipe(checkpoints=(-(-self.method.student_steps // 2),)),
+            recipe=self._recipe(-(-self.method.student_steps // 2)),
             students=2 if self.task.device.type == "cuda" else 1,
             stream="teachers' opinions",
         )
@@ -197,7 +213,7 @@ class AlternatingLearner(Learner):
         base = self.task.preprocessing(self.task.base.images.to(self.task.device))
         students = self._students(seed, count)
         half = -(-method.student_steps // 2)
-        recipe = Recipe(checkpoints=tuple(sorted({half, method.student_steps})))
+        recipe = self._recipe(*sorted({half, method.student_steps}))
         wanted = self.candidates.repeat_interleave(method.students, dim=0)
         scores = torch.zeros(count)
         for steps in students.fit(base, wanted, "scores", recipe=recipe, seed=seed):
@@ -244,7 +260,15 @@ class AlternatingLearner(Learner):
         images = target.images[rows.to(target.images.device).flatten()].to(self.task.device)
         queries = self.task.preprocessing(images).unflatten(0, rows.shape)
         classes = target.labels[rows.to(target.labels.device)].to(self.task.device)
-        transfers = tangent_transfers(stack, base, queries, l2=method.l2, seed=seed)
+        transfers = tangent_transfers(
+            stack,
+            base,
+            queries,
+            l2=method.l2,
+            seed=seed,
+            augment=method.augment,
+            combinations=method.combinations,
+        )
         answers = [predict(one, query) for one, query in zip(stack.modules(), queries, strict=True)]
         self.passes += rows.numel() / len(target)
         pulls = PULLS if method.pull is None and self._validated else (method.pull or PULLS[1],)

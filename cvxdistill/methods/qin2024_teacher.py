@@ -30,7 +30,7 @@ from cvxdistill.methods.choosing import Chosen, choose_labels, tempered
 from cvxdistill.methods.iterative import IterativeMethod, Learner
 from cvxdistill.methods.journal import State
 from cvxdistill.methods.teachers import Teachers, geometric_steps
-from cvxdistill.students import Recipe
+from cvxdistill.students import AUGMENTATIONS, Recipe
 
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 # Where nothing can be chosen. On MNIST with 100 base examples it serves ensembles of LeNets well.
@@ -74,6 +74,8 @@ class Teacher(IterativeMethod):
             it trains side by side, and `halving` on a CPU.
         students: trained on each of the last candidates.
         student_steps: that students train for at most; a quarter and a half of it are tried too.
+        augment: what students see of the base images, a name in `AUGMENTATIONS`; the opinions are
+            means over it.
 
     Raises:
         InputError: a number or a name out of range.
@@ -96,6 +98,7 @@ class Teacher(IterativeMethod):
     reading: str = "distribution"
     students: int = 3
     student_steps: int = 600
+    augment: str = "none"
 
     name: ClassVar[str] = "teacher"
     needs_extractors: ClassVar[bool] = False
@@ -107,6 +110,7 @@ class Teacher(IterativeMethod):
                 raise InputError(f"`{key}` must be 1 or more; got {getattr(self, key)}.")
         check_choice("search", self.search, SEARCHES)
         check_choice("reading", self.reading, READINGS)
+        check_choice("augment", self.augment, AUGMENTATIONS)
         if self.temperature is not None:
             check_positive("temperature", self.temperature)
 
@@ -126,7 +130,9 @@ class TeacherLearner(Learner):
 
     def __init__(self, method: Teacher, task: DistillTask) -> None:
         self.method, self.task = method, task
-        self.teachers = Teachers(task, method.teachers, batch_size=method.batch_size)
+        self.teachers = Teachers(
+            task, method.teachers, batch_size=method.batch_size, augment=method.augment
+        )
         self.marks = geometric_steps(method.steps, method.checkpoints)
         self.kept: list[Tensor] = []
 
@@ -213,7 +219,10 @@ def choose_reading(
             task,
             {place: method.labels(opinions[place[0]], place[1]) for place in places},
             method.reading,
-            recipe=Recipe(checkpoints=tuple(sorted({-(-steps // 4), -(-steps // 2), steps}))),
+            recipe=Recipe(
+                checkpoints=tuple(sorted({-(-steps // 4), -(-steps // 2), steps})),
+                augment=method.augment,
+            ),
             students=students,
         )
 

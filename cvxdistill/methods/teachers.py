@@ -9,7 +9,7 @@ from torch.nn.functional import one_hot
 from cvxdistill.methods.base import DistillTask
 from cvxdistill.methods.choosing import ensemble_logits
 from cvxdistill.seeding import derive_seed
-from cvxdistill.students import Recipe, Students, batch_rows
+from cvxdistill.students import AUGMENTATIONS, Recipe, Students, batch_rows
 
 
 class Teachers:
@@ -24,17 +24,26 @@ class Teachers:
         count: number of teachers.
         batch_size: target examples a step.
         stream: name of the draws of initial weights and batches.
+        augment: what students will see of the images that the teachers are asked about, a name in
+            `AUGMENTATIONS`: they are asked about all of it.
 
     Attributes:
         students: the stack; `students.steps` is the number of batches seen.
     """
 
     def __init__(
-        self, task: DistillTask, count: int, *, batch_size: int = 256, stream: str = "teacher"
+        self,
+        task: DistillTask,
+        count: int,
+        *,
+        batch_size: int = 256,
+        stream: str = "teacher",
+        augment: str = "none",
     ) -> None:
         self._target = task.target.to(task.device)
         self._preprocessing = task.preprocessing
         self._batches = derive_seed(task.seed, stream, "batches")
+        self._augment, self._views = augment, derive_seed(task.seed, stream, "views")
         self.count, self.batch_size = count, min(batch_size, len(task.target))
         self.students = Students(
             task.network,
@@ -70,7 +79,10 @@ class Teachers:
     def logits(self, images: Tensor) -> Tensor:
         """Return the ensemble's mean centred logits `(n, C)` of images before preprocessing."""
         device = self._target.images.device
-        return ensemble_logits(self.students, self._preprocessing(images.to(device)))
+        examples = self._preprocessing(images.to(device))
+        views = AUGMENTATIONS[self._augment].views(examples, seed=self._views)
+        apart: Tensor = ensemble_logits(self.students, views).unflatten(0, (-1, len(images)))
+        return apart.mean(0)
 
     def state(self) -> dict[str, Tensor]:
         """Return all that the next step depends on."""

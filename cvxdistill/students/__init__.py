@@ -1,5 +1,6 @@
 """Students: networks trained from scratch on labelled examples, side by side."""
 
+from cvxdistill.students.augmentations import AUGMENTATIONS, Augmentation
 from cvxdistill.students.graph import WORTH_RECORDING, Recorded, forget, record
 from cvxdistill.students.memory import students_at_once
 from cvxdistill.students.networks import (
@@ -19,8 +20,10 @@ from cvxdistill.students.stack import Students
 from cvxdistill.students.tangent import tangent_transfers
 
 __all__ = [
+    "AUGMENTATIONS",
     "OPTIMISERS",
     "WORTH_RECORDING",
+    "Augmentation",
     "OptimiserKind",
     "Recipe",
     "Recorded",

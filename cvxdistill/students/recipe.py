@@ -9,6 +9,7 @@ from torch import Tensor
 from cvxdistill.checks import check_choice
 from cvxdistill.errors import InputError
 from cvxdistill.seeding import generator
+from cvxdistill.students.augmentations import AUGMENTATIONS
 from cvxdistill.students.optimisers import OPTIMISERS
 
 
@@ -23,9 +24,10 @@ class Recipe:
         optimiser: a name in `OPTIMISERS`.
         step_sizes: learning rates of single steps, in turn and from the first again, where a
             method learned them; in the place of `lr`.
+        augment: what is done to images before each step, a name in `AUGMENTATIONS`.
 
     Raises:
-        InputError: no checkpoints, an unknown optimiser, or numbers out of range.
+        InputError: no checkpoints, an unknown optimiser or augmentation, or numbers out of range.
 
     Example:
         >>> Recipe(checkpoints=(100,), optimiser="momentum").rate(0)
@@ -39,9 +41,11 @@ class Recipe:
     lr: float | None = None
     optimiser: str = "adam"
     step_sizes: tuple[float, ...] = ()
+    augment: str = "none"
 
     def __post_init__(self) -> None:
         check_choice("optimiser", self.optimiser, OPTIMISERS)
+        check_choice("augment", self.augment, AUGMENTATIONS)
         steps = self.checkpoints
         if not steps or steps[0] < 1 or list(steps) != sorted(set(steps)):
             raise InputError(f"`checkpoints` must be rising positive steps; got {steps}.")

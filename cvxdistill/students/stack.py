@@ -17,6 +17,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from cvxdistill.errors import InputError
 from cvxdistill.features import Network
 from cvxdistill.progress import Progress, silent
+from cvxdistill.students.augmentations import AUGMENTATIONS
 from cvxdistill.students.graph import WORTH_RECORDING, Recorded, record
 from cvxdistill.students.networks import draw_student, predict, predict_stack, student_loss
 from cvxdistill.students.optimisers import OPTIMISERS, pack_optimiser, unpack_optimiser
@@ -123,7 +124,7 @@ class Students:
             examples: `(m, *shape)` float32, preprocessed, on the students' device.
             labels: `(m, C)`, or `(students, m, C)` where each student has labels of its own.
             label_kind: `distribution` or `scores`.
-            seed: of the order of mini-batches.
+            seed: of the order of mini-batches, and of what is done to images.
         """
         rows = batch_rows(len(examples), self.recipe.batch_size, seed, self.steps)
         batch, wanted = (
@@ -131,6 +132,8 @@ class Students:
             if rows is None
             else (examples[rows.to(examples.device)], labels[..., rows.to(labels.device), :])
         )
+        shown = AUGMENTATIONS[self.recipe.augment]
+        batch = shown.draw(batch, seed=seed, step=self.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate(self.steps)
         take = self._recording(batch, wanted, label_kind)
@@ -192,8 +195,8 @@ class Students:
             examples: `(m, *shape)` float32, preprocessed, on the students' device.
             labels: `(m, C)`, or `(students, m, C)` where each student has labels of its own.
             label_kind: `distribution` or `scores`.
-            recipe: optimiser, batch size and checkpoints.
-            seed: of the order of mini-batches.
+            recipe: optimiser, batch size, augmentation and checkpoints.
+            seed: of the order of mini-batches, and of what is done to images.
             progress: told the steps done.
         """
         labels = labels.to(examples)

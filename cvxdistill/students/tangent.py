@@ -21,7 +21,8 @@ from torch.func import functional_call, grad, vmap
 
 from cvxdistill.checks import check_positive
 from cvxdistill.errors import InputError
-from cvxdistill.seeding import generator
+from cvxdistill.seeding import derive_seed, generator
+from cvxdistill.students.augmentations import AUGMENTATIONS
 from cvxdistill.students.stack import Students
 
 # Numbers in the gradients of query examples that are held at a time: 256 MB.
@@ -29,7 +30,14 @@ CHUNK_NUMBERS = 2**26
 
 
 def tangent_transfers(
-    students: Students, base: Tensor, queries: Tensor, *, l2: float, seed: int
+    students: Students,
+    base: Tensor,
+    queries: Tensor,
+    *,
+    l2: float,
+    seed: int,
+    augment: str = "none",
+    combinations: int = 1,
 ) -> Tensor:
     """Return `H (students, n, m)` float64: what labels do to each student's answers.
 
@@ -39,10 +47,15 @@ def tangent_transfers(
         queries: `(students, n, *shape)`, each student's own.
         l2: ridge, relative to the mean of the kernel's diagonal; above zero. It stands for
             training that stops before the labels are fitted.
-        seed: of the combinations of outputs.
+        seed: of the combinations of outputs, and of views.
+        augment: what the students saw of the base examples, a name in `AUGMENTATIONS`. All views
+            of an example have its label, so that its column is the sum of theirs.
+        combinations: of outputs whose kernels are averaged; the more the nearer to the mean over
+            outputs, each at the cost of the first.
 
     Raises:
-        InputError: `l2` is not above zero, or a network whose answers depend on the batch.
+        InputError: `l2` is not above zero, examples that cannot be augmented, or a network whose
+            answers depend on the batch.
 
     Example:
         >>> from cvxdistill.features import MLP
@@ -52,6 +65,7 @@ def tangent_transfers(
         torch.Size([1, 5, 3])
     """
     check_positive("l2", l2)
+    check_positive("combinations", combinations)
     if students.buffers:
         raise InputError(
             "a tangent kernel needs a network that answers example by example; BatchNorm does not. "
@@ -60,18 +74,24 @@ def tangent_transfers(
     transfers = []
     for index, query in enumerate(queries):
         weights = {key: value[index].detach() for key, value in students.parameters.items()}
-        signs = torch.randint(2, (students.num_classes,), generator=generator(seed, "signs", index))
-        combination = (2 * signs - 1).to(base) / students.num_classes**0.5
-        rows = _gradients(students, weights, combination)
-        # The products are taken in float32, like the network: they enter a model of the training,
-        # whose own error is a thousand times larger. The solve is not.
+        shape = (combinations, students.num_classes)
+        signs = torch.randint(2, shape, generator=generator(seed, "signs", index))
         size = max(1, CHUNK_NUMBERS // sum(value.numel() for value in weights.values()))
-        features = torch.cat([rows(part) for part in base.split(size)])
-        cross = torch.cat([rows(part) @ features.mT for part in query.split(size)]).double()
-        gram = (features @ features.mT).double()
+        views = AUGMENTATIONS[augment].views(base, seed=derive_seed(seed, "views", index))
+        gram = torch.zeros((), dtype=torch.float64, device=base.device)
+        cross = gram
+        for combination in (2 * signs - 1).to(base) / students.num_classes**0.5:
+            rows = _gradients(students, weights, combination)
+            # The products are taken in float32, like the network: they enter a model of the
+            # training, whose own error is a thousand times larger. The solve is not.
+            features = torch.cat([rows(part) for part in views.split(size)])
+            gram = gram + (features @ features.mT).double()
+            parts = [rows(part) @ features.mT for part in query.split(size)]
+            cross = cross + torch.cat(parts).double()
         ridge = l2 * gram.diagonal().mean()
         eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        transfers.append(torch.linalg.solve(gram + ridge * eye, cross.mT).mT)
+        apart = torch.linalg.solve(gram + ridge * eye, cross.mT).mT
+        transfers.append(apart.unflatten(1, (-1, len(base))).sum(1))
     return torch.stack(transfers)
 
 
