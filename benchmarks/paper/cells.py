@@ -85,6 +85,13 @@ LARGE = {
     "teacher, scores": f"{LARGE_TEACHER},reading=scores",
     "alternating": LARGE_OURS,
 }
+SHIFTED = "augment=flip-shift"
+LARGE_SHIFTED = {
+    "teacher, flip-shift": f"{LARGE_TEACHER},{SHIFTED}",
+    "teacher, scores, flip-shift": f"{LARGE_TEACHER},{SHIFTED},reading=scores",
+    "alternating, flip-shift": "alternating:teachers=4,teacher_steps=1000,students=8,"
+    f"student_steps=300,rounds=4,{SHIFTED}",
+}
 FROM_SCRATCH = {
     "teacher": TEACHER,
     "teacher, scores": f"{TEACHER},reading=scores",
@@ -114,8 +121,12 @@ CELLS: dict[str, Cell] = {
     "mnist-lenet-500": Cell("mnist", examples=500, methods=ALL),
     "mnist-convnet-100": Cell("mnist", student=CONVNET, methods=LARGE),
     "kmnist-lenet-100": Cell(**KMNIST, methods=ALL),
-    "cifar10-jpeg-alexnet-100": Cell(**CIFAR, student="alexnet", methods={**LARGE, **ONLINE}),
-    "cifar10-jpeg-convnet-100": Cell(**CIFAR, student=CONVNET, zca=True, methods=LARGE),
+    "cifar10-jpeg-alexnet-100": Cell(
+        **CIFAR, student="alexnet", methods={**LARGE, **LARGE_SHIFTED, **ONLINE}
+    ),
+    "cifar10-jpeg-convnet-100": Cell(
+        **CIFAR, student=CONVNET, zca=True, methods={**LARGE, **LARGE_SHIFTED}
+    ),
     "letters-mnist-100": Cell("mnist", **FROM_LETTERS),
     "letters-kmnist-100": Cell(**KMNIST, **FROM_LETTERS),
     "letters-k49-100": Cell(

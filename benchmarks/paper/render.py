@@ -65,7 +65,14 @@ def section(name: str, found: Mapping[str, Any]) -> list[str]:
 
 def rank(key: str) -> int:
     """Return the place of a method in the table."""
-    return ORDER.index(key) if key in ORDER else len(ORDER)
+    method = key.split(", ")[0]
+    return ORDER.index(method) if method in ORDER else len(ORDER)
+
+
+def title(key: str) -> str:
+    """Return how a method and what was particular about its run are called."""
+    method, *rest = key.split(", ")
+    return ", ".join([NAMES.get(method, method), *rest])
 
 
 def with_rows(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -75,7 +82,7 @@ def with_rows(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def table_row(key: str, record: Mapping[str, Any]) -> str:
     """Return one line: a method, its accuracy, and what it cost."""
-    name = NAMES.get(key, key)
+    name = title(key)
     if "rows" not in record:
         return f"| {name} | failed: {record['reason']} | | | | | |"
     row = main_row(record)
@@ -135,9 +142,10 @@ def matrix(found: Mapping[str, Any]) -> list[str]:
     )
     lines = ["", *wrapped(text), "", "| labels | " + " | ".join(columns) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")
-    for key, cells in measured.items():
+    for key in sorted(measured, key=lambda key: (rank(key), key)):
+        cells = measured[key]
         shown = [cells.get(name, "") for name in columns]
-        lines.append(f"| {NAMES.get(key, key)} | " + " | ".join(shown) + " |")
+        lines.append(f"| {title(key)} | " + " | ".join(shown) + " |")
     return lines
 
 

@@ -168,7 +168,11 @@ class TeacherLearner(Learner):
             opinions[asked] = self._opinion()
         validation = self.task.validation
         if not self.method.choose or validation is None or len(validation) == 0:
-            return self._result(opinions, (asked, self.method.temperature or DEFAULT_TEMPERATURE))
+            # How long students train is then open, but not what they see.
+            augment = self.method.augment
+            recipe = None if augment == "none" else Recipe(augment=augment)
+            place = (asked, self.method.temperature or DEFAULT_TEMPERATURE)
+            return self._result(opinions, place, recipe=recipe)
         chosen = choose_reading(self.task, opinions, self.method)
         stats = {"validation_accuracy": chosen.accuracy, "student_steps": float(chosen.steps)}
         return self._result(opinions, chosen.key, stats, chosen.recipe)

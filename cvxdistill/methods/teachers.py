@@ -27,6 +27,9 @@ class Teachers:
         augment: what students will see of the images that the teachers are asked about, a name in
             `AUGMENTATIONS`: they are asked about all of it.
 
+    Raises:
+        InputError: augmentation of what are no images.
+
     Attributes:
         students: the stack; `students.steps` is the number of batches seen.
     """
@@ -40,6 +43,7 @@ class Teachers:
         stream: str = "teacher",
         augment: str = "none",
     ) -> None:
+        AUGMENTATIONS[augment].check(task.base.shape)
         self._target = task.target.to(task.device)
         self._preprocessing = task.preprocessing
         self._batches = derive_seed(task.seed, stream, "batches")

@@ -38,6 +38,18 @@ class Augmentation:
     flip: bool = False
     shift: float = 0.0
 
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Refuse examples of a shape that cannot be mirrored or shifted.
+
+        Raises:
+            InputError: something is to be changed, and it is not `(channels, height, width)`.
+        """
+        if (self.flip or self.shift) and len(shape) != 3:
+            raise InputError(
+                f"`augment` is for images (channels, height, width); these examples have the shape "
+                f"{shape}. Train without it."
+            )
+
     def draw(self, images: Tensor, *, seed: int, step: int) -> Tensor:
         """Return what students see of preprocessed images in a step.
 
@@ -49,9 +61,9 @@ class Augmentation:
         Raises:
             InputError: examples that are no images.
         """
+        self.check(tuple(images.shape[1:]))
         if not (self.flip or self.shift):
             return images
-        check_images(images)
         stream = generator(seed, "augmentation", step)
         if self.flip:
             mirrored = torch.rand(len(images), generator=stream) < 0.5
@@ -71,11 +83,9 @@ class Augmentation:
         Raises:
             InputError: examples that are no images.
         """
+        self.check(tuple(images.shape[1:]))
         if not self.shift:
-            if not self.flip:
-                return images
-            check_images(images)
-            return torch.cat([images, images.flip(-1)])
+            return torch.cat([images, images.flip(-1)]) if self.flip else images
         drawn = (self.draw(images, seed=seed, step=step) for step in range(SAMPLED_VIEWS))
         return torch.cat(list(drawn))
 
@@ -90,19 +100,6 @@ class Augmentation:
         every = torch.arange(count, device=images.device)[:, None, None, None]
         maps = torch.arange(channels, device=images.device)[None, :, None, None]
         return images[every, maps, rows[:, None, :, None], columns[:, None, None, :]]
-
-
-def check_images(examples: Tensor) -> None:
-    """Refuse examples that cannot be mirrored or shifted.
-
-    Raises:
-        InputError: they are not `(n, channels, height, width)`.
-    """
-    if examples.ndim != 4:
-        raise InputError(
-            f"`augment` is for images (channels, height, width); these examples have the shape "
-            f"{tuple(examples.shape[1:])}. Train without it."
-        )
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {

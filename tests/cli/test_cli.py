@@ -140,6 +140,20 @@ def test_evaluate_takes_other_students_and_networks(digits_run, capsys):
     assert all(len(row["values"]) == 2 for row in unseen)
 
 
+def test_students_of_an_evaluation_may_see_mirrored_images(digits_run, capsys):
+    folder, _ = digits_run
+    found = {}
+    for augment in ("none", "flip"):
+        words = command("evaluate", folder, *QUICK[4:-1], "20", "--unseen", "pixels")
+        assert main([*words, "--augment", augment, "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)["rows"]
+        found[augment] = {
+            row["labels"]: row["values"] for row in rows if row["setting"] == "students"
+        }
+    # Digits are not what they are in a mirror.
+    assert found["none"]["full"] > found["flip"]["full"]
+
+
 def test_evaluate_takes_other_optimisers_and_numbers_of_steps(digits_run, capsys):
     folder, done = digits_run
     words = command(
@@ -427,6 +441,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(messy, capsys, mistake)
         (["evaluate", "nowhere"], "`nowhere` is not a distilled set"),
         (["evaluate", "foreign"], "`foreign` is not a distilled set"),
         (["evaluate", "foreign", "--optimisers", "adem"], "Did you mean `adam`?"),
+        (["evaluate", "foreign", "--augment", "flop"], "Did you mean `flip`?"),
         (["evaluate", "foreign", "--step-factors", "two"], "positive numbers such as 0.5,2"),
         (["evaluate", "foreign", "--step-factors", "0"], "finite and above zero"),
         (["info", "nowhere"], "`nowhere` is not a distilled set"),

@@ -449,6 +449,16 @@ def test_a_rate_that_is_given_is_not_chosen(fakes):
     assert all("lr" not in row.choices for row in rows.values())
 
 
+@pytest.mark.parametrize("given", ["none", "shift"])
+def test_all_labels_are_shown_in_the_artefacts_way_unless_told_otherwise(fakes, given):
+    made = with_recipe(fakes, checkpoints=(20,), augment="flip")
+    recipe = Recipe(checkpoints=(10,), augment=given)
+    matrix(made, label_sets=["distilled", "hard"], recipe=recipe)
+    seen = [recipe.augment for recipe in FakeStudents.recipes]
+    assert seen[0] == "flip"
+    assert set(seen[1:]) == {"flip" if given == "none" else given}
+
+
 def test_a_recipe_of_the_artefact_leaves_no_rate_to_choose(fakes):
     made = with_recipe(fakes, checkpoints=(20,), optimiser="momentum")
     (row,) = matrix(made, validation=coded([0], "v"), label_sets=["distilled"]).values()

@@ -61,7 +61,9 @@ ARTEFACTS = {
     "whitened": whitened,
     "recipe-and-head": lambda: plain(
         bytes_of(4, 1, 4, 4),
-        recipe=Recipe(checkpoints=(7,), optimiser="sgd", step_sizes=(0.2, 0.1)),
+        recipe=Recipe(
+            checkpoints=(7,), optimiser="sgd", step_sizes=(0.2, 0.1), augment="flip-shift"
+        ),
         head=LogisticHead(l2=0.25),
         provenance={"method": {"name": "own"}, "numbers": [1, 2.5, None], "ü": {"x": True}},
     ),

@@ -9,7 +9,7 @@ from artifact.makers import make_images
 from cvxdistill.choose import choose_base
 from cvxdistill.data import load_splits
 from cvxdistill.errors import InputError
-from cvxdistill.features import MLP, Preprocessing
+from cvxdistill.features import MLP, ConvNet, Preprocessing
 from cvxdistill.heads import RidgeHead
 from cvxdistill.methods import Alternating, DistillTask, alternating, parse_method
 from cvxdistill.students import Recipe, Students, predict, tangent_transfers
@@ -32,10 +32,31 @@ def task_on(data, *, m=6, student=STUDENT, **options):
     )
 
 
-@pytest.mark.parametrize("options", [{"rounds": -1}, {"students": 0}, {"l2": 0.0}, {"pull": -1.0}])
+@pytest.mark.parametrize("options", [{"rounds": -1}, {"students": 0}, {"l2": 0.0}, {"pull": -1.0}, {"combinations": 0}])
 def test_wrong_options_are_refused(options):
     with pytest.raises(InputError, match=f"`{next(iter(options))}`"):
         Alternating(**options)
+
+
+def test_students_and_their_kernels_see_what_the_recipe_says(monkeypatch):
+    task = task_on(make_images(30), student=ConvNet(width=4, depth=1))
+    kernels, shown = [], []
+    transfers, fit = alternating.tangent_transfers, Students.fit
+
+    def spy(*arguments, **options):
+        kernels.append((options["augment"], options["combinations"]))
+        return transfers(*arguments, **options)
+
+    def watch(self, *arguments, recipe, **options):
+        shown.append(recipe.augment)
+        return fit(self, *arguments, recipe=recipe, **options)
+
+    monkeypatch.setattr(alternating, "tangent_transfers", spy)
+    monkeypatch.setattr(Students, "fit", watch)
+    result = dataclasses.replace(TINY, augment="flip", combinations=2).run(task)
+    assert kernels == [("flip", 2)] * TINY.rounds
+    assert set(shown) == {"flip"}
+    assert result.recipe.augment == "flip"
 
 
 def test_without_rounds_the_labels_are_the_teachers_centred_logits():

@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from artifact.makers import make_images
+from artifact.makers import make_features, make_images
 from methods.tasks import interrupted, student_task
 
 from cvxdistill.choose import choose_base
 from cvxdistill.data import load_splits
-from cvxdistill.features import MLP, Preprocessing
+from cvxdistill.errors import InputError
+from cvxdistill.features import MLP, ConvNet, Preprocessing
 from cvxdistill.labels import one_hot
 from cvxdistill.methods import Journal, parse_method, qin2024_teacher
 from cvxdistill.methods.choosing import Chosen, choose_labels
@@ -42,6 +43,46 @@ def test_labels_at_a_temperature_by_hand():
     scores = dataclasses.replace(method, reading="scores").run(task)
     assert scores.label_kind == "scores"
     assert np.allclose(scores.labels.numpy(), mean, atol=1e-6)
+
+
+def test_opinions_are_means_over_what_students_will_see():
+    task = student_task(student=ConvNet(width=4, depth=1))
+    method = Teacher(teachers=2, steps=7, batch_size=8, choose=False, temperature=1.0)
+    method = dataclasses.replace(method, augment="flip", reading="scores")
+    result = method.run(task)
+    assert result.recipe == Recipe(augment="flip")
+    teachers = Teachers(task, 2, batch_size=8)
+    for _ in range(7):
+        teachers.step()
+    images = task.base.images
+    sides = [teachers.logits(one) for one in (images, images.flip(-1))]
+    assert not torch.allclose(*sides, atol=1e-2)
+    assert torch.allclose(result.labels, (sides[0] + sides[1]) / 2, atol=1e-6)
+
+
+def test_students_of_a_choice_see_it_too(monkeypatch):
+    seen = []
+    task = student_task(student=ConvNet(width=4, depth=1))
+    fit = Students.fit
+
+    def spy(self, *arguments, recipe, **options):
+        seen.append(recipe.augment)
+        return fit(self, *arguments, recipe=recipe, **options)
+
+    monkeypatch.setattr(Students, "fit", spy)
+    result = dataclasses.replace(SMALL, augment="shift").run(task)
+    assert set(seen) == {"shift"}
+    assert result.recipe.augment == "shift"
+
+
+@pytest.mark.parametrize("kind", ["teacher", "alternating"])
+def test_augmentation_of_feature_vectors_is_refused_before_the_work(kind):
+    task = student_task(make_features(), validation=None)
+    method = parse_method(f"{kind}:augment=flip")
+    with pytest.raises(InputError, match="`augment` is for images"):
+        method.learner(task)
+    with pytest.raises(InputError, match="flip-shift"):
+        parse_method(f"{kind}:augment=rotate")
 
 
 def test_teachers_train_by_adam_on_mini_batches_of_the_target():
