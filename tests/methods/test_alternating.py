@@ -32,7 +32,10 @@ def task_on(data, *, m=6, student=STUDENT, **options):
     )
 
 
-@pytest.mark.parametrize("options", [{"rounds": -1}, {"students": 0}, {"l2": 0.0}, {"pull": -1.0}, {"combinations": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [{"rounds": -1}, {"students": 0}, {"l2": 0.0}, {"pull": -1.0}, {"combinations": 0}],
+)
 def test_wrong_options_are_refused(options):
     with pytest.raises(InputError, match=f"`{next(iter(options))}`"):
         Alternating(**options)
