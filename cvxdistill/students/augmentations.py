@@ -1,9 +1,9 @@
 """Changes of images that labels do not follow: more to learn from the same few examples.
 
 A student of a hundred examples knows them by heart after some hundred steps. Shown a mirrored or
-shifted example with the label of the example, it has to be the same there: on CIFAR-10, where 100
-real images carry a teacher's labels, mirrored ones alone are worth about as much as learning the
-labels (see `docs/benchmarks/paper.md`).
+shifted example with the label of the example, it has to be the same there: 100 images of CIFAR-10
+with a teacher's labels gain 9 points by it, and with learned labels as many
+(`docs/benchmarks/paper.md`).
 """
 
 import dataclasses
