@@ -88,8 +88,7 @@ def distill_command(
             progress=progress,
             cache=cache,
             journal=journal,
-        )
-        distilled = distilled.stored_as(codec)
+        ).stored_as(codec)
         parts_of.store(distilled, folder, journal)
         rows = judge.rows(distilled, parts, progress, cache)
     common.publish(folder, "result.json", distilled, rows, as_json=as_json)

@@ -204,17 +204,19 @@ def test_a_failed_student_is_told_below_the_table(in_a_folder, capsys):
     assert "needs images of at least" in out
 
 
-def test_progress_bars_go_to_stderr(in_a_folder):
+def test_progress_bars_go_to_stderr(in_a_folder, monkeypatch, capsys):
     spec = write_npz(in_a_folder / "toy.npz")
     words = command(
         "distill", "--target", spec, "--test-fraction", 0.3, *BARE, "--seeds", 1, "--json"
     )
-    done = run_process(words, cwd=in_a_folder, FORCE_COLOR="1", TERM="xterm")
-    assert done.returncode == 0
-    assert done.stdout.count("\n") == 1
-    assert json.loads(done.stdout)["status"] == "solved"
-    assert "embed" in done.stderr
-    assert "left" in done.stderr
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1
+    assert json.loads(out)["status"] == "solved"
+    assert "embed" in err
+    assert "left" in err
 
 
 def test_info_of_the_installation(capsys):
@@ -519,6 +521,7 @@ def test_a_fault_of_ours_is_not_swallowed(in_a_folder, monkeypatch):
     assert listing(in_a_folder) == {}
 
 
+@pytest.mark.slow
 def test_a_fault_of_ours_ends_with_exit_code_1(in_a_folder):
     code = (
         "import sys, cvxdistill.cli.info as room\n"

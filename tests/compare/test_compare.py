@@ -289,6 +289,7 @@ def test_what_no_process_can_be_handed_is_refused_before_anything_is_written(tmp
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_process_that_lost_its_parent_ends(tmp_path):
     """The worker waits for the end of its stdin, which closes however the parent ends."""
     started = []

@@ -431,8 +431,8 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(method, network):
         whole.step(step)
     expected, state = whole.result(), whole.state()
     assert expected.stats["restarts"] > 0, "the run must hold a restart to be a test of one"
-    # Every step is cut in `test_resume.py`; here are restarts, momenta and running statistics.
-    for cut in sorted({1, method.steps // 2, method.steps - 1}):
+    # More places are cut in `test_resume.py`; here are restarts, momenta and running statistics.
+    for cut in (1, method.steps - 2):
         first = learner_on(method, network=network)
         for step in range(cut):
             first.step(step)

@@ -19,6 +19,7 @@ RANKS = 3
 SCRIPT = Path(__file__).with_name("rank_script.py")
 
 
+@pytest.mark.slow
 def test_ranks_add_up_and_fail_together(tmp_path):
     good, bad = write(tmp_path / "good", weighted=True), write(tmp_path / "bad", seed=1)
     # A row that only the second rank reads, and no fingerprint looks at.

@@ -11,7 +11,7 @@ from cvxdistill.labels import one_hot
 from cvxdistill.students import Recipe, Students, tangent_transfers
 
 
-def trained(spec, labels, base, *, steps=400, lr=1e-3, seeds=(0, 1)):
+def trained(spec, labels, base, *, steps=300, lr=1e-3, seeds=(0, 1)):
     students = Students(parse_network(spec), tuple(base.shape[1:]), labels.shape[-1], seeds=seeds)
     recipe = Recipe(checkpoints=(steps,), lr=lr, batch_size=len(base))
     assert list(students.fit(base, labels, "scores", recipe=recipe)) == [steps]
