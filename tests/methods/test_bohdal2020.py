@@ -157,6 +157,13 @@ def test_global_head_is_a_moving_average():
     learner.redraw(0, 1)
     assert learner.scale.item() == 1
     assert not bool(learner.head.any())
+    remembered = learner.network_optimiser.state.values()
+    assert len(remembered) > 1
+    assert not any(bool(value.any()) for entries in remembered for value in entries.values())
+    for found, drawn in zip(
+        learner.trunk.parameters(), learner._drawn(1).parameters(), strict=True
+    ):
+        assert torch.equal(found, drawn)
 
 
 def test_errors_are_counted_before_the_labels_move():
