@@ -132,8 +132,8 @@ def matrix(found: Mapping[str, Any]) -> list[str]:
         return []
     columns = list(dict.fromkeys(name for cells in measured.values() for name in cells))
     records = [record for record in found.values() if "matrix" in record]
-    counts = sorted({len(record["matrix"][0]["values"]) for record in records})
-    few = " (too few for intervals)" if counts[0] < ENOUGH else ""
+    counts = sorted({len(row["values"]) for record in records for row in record["matrix"]} - {0})
+    few = f" (fewer than {ENOUGH} have no interval)" if counts[0] < ENOUGH else ""
     text = (
         f"Used otherwise: accuracy in percent by {' or '.join(map(str, counts))} students{few}, "
         "where the first column is the student, optimiser and number of steps that the labels were "
