@@ -63,8 +63,8 @@ class Alternating(IterativeMethod):
         pull: what a step as long as the labels themselves costs, in nats; `None` takes the best of
             three in each round, for three times the students.
         combinations: of outputs that the tangent kernel is averaged over.
-        augment: what students see of the base images, a name in `AUGMENTATIONS`; `flip` for
-            natural images, where it gains as much as the rounds do.
+        augment: what students see of the base images, a name in `AUGMENTATIONS`; `flip-shift` for
+            natural images, where it gains as much as learning the labels does.
 
     Raises:
         InputError: a number out of range, or an unknown augmentation.
