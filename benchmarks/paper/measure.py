@@ -46,8 +46,9 @@ def measure(
         say(name, spec, "begins")
         if options.reuse:
             made = Distilled.load(run_folder(options, name, key))
-            rows = used_otherwise(made, cell, parts, options)
-            yield key, {"matrix": [row.record() for row in rows]}
+            for rows in used_otherwise(made, cell, parts, options):
+                say(name, key, rows[-1].network, rows[-1].optimiser, "done")
+                yield key, {"matrix": [row.record() for row in rows]}
             continue
         try:
             journal = journal_of(options, name, key)
@@ -129,20 +130,22 @@ def judge(
         "rows": [row.record() for row in rows],
     }
     if options.matrix:
-        record["matrix"] = [row.record() for row in used_otherwise(made, cell, parts, options)]
+        *_, matrix = used_otherwise(made, cell, parts, options)
+        record["matrix"] = [row.record() for row in matrix]
     return record
 
 
 def used_otherwise(
     made: Distilled, cell: Cell, parts: Splits, options: argparse.Namespace
-) -> list[EvalRow]:
-    """Return rows of other numbers of steps, other optimisers and other students."""
+) -> Iterator[list[EvalRow]]:
+    """Yield rows of other numbers of steps, other optimisers and other students, more each time."""
     few = argparse.Namespace(**{**vars(options), "seeds": options.matrix})
-    rows = students(made, cell, parts, few, step_factors=FACTORS)
-    rows += students(made, cell, parts, few, optimisers=OPTIMISERS)
-    for network in cell.transfer:
-        rows += students(made, cell, parts, few, networks=(network,))
-    return rows
+    rows: list[EvalRow] = []
+    others: list[dict[str, Any]] = [{"step_factors": FACTORS}, {"optimisers": OPTIMISERS}]
+    others += [{"networks": (network,)} for network in cell.transfer]
+    for other in others:
+        rows += students(made, cell, parts, few, **other)
+        yield rows
 
 
 def students(
