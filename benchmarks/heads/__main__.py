@@ -14,8 +14,10 @@ from threadpoolctl import threadpool_limits
 from benchmarks.heads import logistic_gradient, memory, ridge_layers
 from benchmarks.heads.render import render
 
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "cvxpy", "cvxpylayers", "diffcp")
-PACKAGES += ("clarabel", "scs", "qpth")
+PACKAGES = (
+    *("torch", "numpy", "scipy", "scikit-learn", "cvxpy", "cvxpylayers", "diffcp"),
+    *("clarabel", "scs", "qpth"),
+)
 SIZE = (100, 85, 10)
 
 

@@ -110,7 +110,8 @@ def _through_cvxpylayers(features: Tensor, labels: Tensor, l2: float) -> Tensor:
     fit = without_intercept(cp.Constant(features.numpy()), parameter, l2)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Solved/Inaccurate\.|.*SCIPY backend")
-        (weights,) = CvxpyLayer(fit.problem, [parameter], [fit.weights])(labels)
+        weights: Tensor
+    (weights,) = CvxpyLayer(fit.problem, [parameter], [fit.weights])(labels)
     return weights
 
 

@@ -36,9 +36,10 @@ from cvxdistill.data import load_splits
 from cvxdistill.features import LeNet, Preprocessing
 from cvxdistill.heads import RidgeHead
 from cvxdistill.methods import DistillTask, OnlineRidge, SecondOrder
-from cvxdistill.methods.bohdal2020_learner import OnlineLearner
+from cvxdistill.methods.bohdal2020_ridge import RidgeLearner
+from cvxdistill.methods.bohdal2020_second_order import SecondOrderLearner
 
-METHODS = {
+METHODS: dict[str, tuple[str, str, OnlineRidge | SecondOrder]] = {
     "online-ridge": ("label_distillation_rr", "rr", OnlineRidge()),
     "second-order": ("label_distillation_or2", "or2", SecondOrder()),
 }
@@ -94,7 +95,7 @@ class Authors:
     def train(self, batches: Any) -> None:
         """Take a step of theirs on each batch."""
         model, optimiser, *scale = self.rest
-        given = (batches, model, self.base, self.labels, nn.CrossEntropyLoss())
+        given: tuple[object, ...] = (batches, model, self.base, self.labels, nn.CrossEntropyLoss())
         given += (self.labels_optimiser, 0)
         given += (self.head, optimiser) if self.ridge else (optimiser,)
         with contextlib.redirect_stdout(io.StringIO()):
@@ -183,8 +184,8 @@ def compare_labels(name: str, checkout: Path, task: DistillTask) -> dict[str, An
     }
 
 
-def _weights(ours: OnlineLearner) -> list[Tensor]:
-    if hasattr(ours, "trunk"):
+def _weights(ours: RidgeLearner | SecondOrderLearner) -> list[Tensor]:
+    if isinstance(ours, RidgeLearner):
         return [weight.detach() for weight in ours.trunk.parameters()]
     return list(ours.named(ours.weights[0]).values())
 

@@ -195,7 +195,7 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
 def summary(record: dict[str, Any]) -> str:
     """Return the main number of a record in one line."""
     if "reason" in record:
-        return record["reason"]
+        return str(record["reason"])
     main = next((row for row in record["rows"] if row["main"]), record["rows"][0])
     if not main["values"]:
         return str(main["status"])

@@ -152,7 +152,7 @@ def matrix(found: Mapping[str, Any]) -> list[str]:
 def others(rows: list[Mapping[str, Any]]) -> dict[str, str]:
     """Return mean accuracies by what differs from the matching cell, which comes first."""
     own = next(row for row in rows if row["main"])
-    out = {}
+    out: dict[str, str] = {}
     for row in rows:
         parts = []
         if row["network"] != own["network"]:

@@ -9,7 +9,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     with threadpool_limits(options.threads):
         squared, entropies = measure(options)
-    results = {
+    results: dict[str, Any] = {
         "command": "python -m benchmarks.solvers",
         "options": {
             name: str(value) if isinstance(value, Path) else value
@@ -116,4 +115,4 @@ def verdicts(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -42,11 +42,11 @@ def image_pool(
     check = parts.validation.subset(torch.arange(min(5000, len(parts.validation))))
     ready = Preprocessing.fit(train, zca=zca)
     nets = draw_pool(ConvNet(width=width), train.shape, size=size, seed=0)
-    sets = [
+    first, second, third = (
         [embed(net, part.images, preprocessing=ready) for net in nets]
         for part in (base, train, check)
-    ]
-    return Pool(*sets, labels=train.labels, validation_labels=check.labels)
+    )
+    return Pool(first, second, third, labels=train.labels, validation_labels=check.labels)
 
 
 def correlated_pool(condition: float, *, examples: int, features: int) -> Pool:

@@ -36,7 +36,7 @@ def loss(table: dict[str, Any], row: dict[str, Any], key: str) -> Interval | Non
     """Return points lost against float64, paired by base draw and extractor or student."""
     if row[key] is None:
         return None
-    pairs = []
+    pairs: list[tuple[float, float]] = []
     for before, after in zip(table["rows"][0][key], row[key], strict=True):
         # Students of some codecs are the first ones of those of float64.
         pairs += zip(_flat([before]), _flat([after]), strict=False)
