@@ -40,7 +40,19 @@ __all__ = [
     "Simplex",
     "SquaredLoss",
     "TopK",
+    "make_loss",
     "one_hot",
     "smoothed",
     "uniform",
 ]
+
+
+def make_loss(name: str, *, temperature: float = 1.0) -> LabelLoss:
+    """Return the loss of a name in `LOSSES`; only the cross-entropy has a temperature.
+
+    Example:
+        >>> make_loss("cross_entropy", temperature=2.0).temperature, make_loss("hinge")
+        (2.0, HingeLoss())
+    """
+    kind = LOSSES[name]
+    return kind(temperature=temperature) if kind is CrossEntropyLoss else kind()

@@ -28,18 +28,26 @@ from torch import Tensor
 from cvxdistill.checks import check_choice, check_positive
 from cvxdistill.errors import InputError
 from cvxdistill.methods.base import DistillTask, MethodResult
-from cvxdistill.methods.choosing import choose_labels, validation_draw
+from cvxdistill.methods.choosing import accuracies, choose_labels, validation_draw
 from cvxdistill.methods.iterative import IterativeMethod, Learner
 from cvxdistill.methods.journal import State
 from cvxdistill.methods.teachers import Teachers, geometric_steps
 from cvxdistill.seeding import derive_seed, generator
 from cvxdistill.solvers.displacement import solve_displacement
-from cvxdistill.students import AUGMENTATIONS, Recipe, Students, predict, tangent_transfers
+from cvxdistill.students import (
+    AUGMENTATIONS,
+    Recipe,
+    Students,
+    check_tangent,
+    predict,
+    tangent_transfers,
+)
 
 # Batches of the teachers between two chances to save a checkpoint.
 BLOCK = 25
 # Pulls that validation chooses among where none is given.
 PULLS = (0.04, 0.4, 4.0)
+PULL = 0.4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +55,7 @@ class Alternating(IterativeMethod):
     """Labels by Gauss-Newton steps through the tangent kernels of trained students.
 
     Choose it where networks will be trained from scratch on the labels, and seconds to minutes may
-    be spent on them. It begins with the labels of `teacher` and is never below them on validation.
+    be spent on them. It begins with teachers' opinions and is never below them on validation.
     Labels are `scores`: students read them by a squared error.
 
     Args:
@@ -61,7 +69,7 @@ class Alternating(IterativeMethod):
         examples: target examples that each student is linearised on.
         l2: ridge of the tangent kernel, relative to the mean of its diagonal.
         pull: what a step as long as the labels themselves costs, in nats; `None` takes the best of
-            three in each round, for three times the students.
+            three in each round, for three times the students, and 0.4 where there is no validation.
         combinations: of outputs that the tangent kernel is averaged over.
         augment: what students see of the base images, a name in `AUGMENTATIONS`; `flip-shift` for
             natural images, where it gains as much as learning the labels does.
@@ -82,12 +90,11 @@ class Alternating(IterativeMethod):
     student_steps: int = 600
     examples: int = 2000
     l2: float = 0.1
-    pull: float | None = 0.4
+    pull: float | None = PULL
     combinations: int = 1
     augment: str = "none"
 
     name: ClassVar[str] = "alternating"
-    needs_extractors: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         sizes = (
@@ -103,12 +110,19 @@ class Alternating(IterativeMethod):
                 raise InputError(f"`{key}` must be 1 or more; got {getattr(self, key)}.")
         if self.rounds < 0:
             raise InputError(f"`rounds` must be 0 or more; got {self.rounds}.")
-        for key, value in (("scale", self.scale), ("l2", self.l2), ("pull", self.pull or 1.0)):
-            check_positive(key, value)
+        check_positive("scale", self.scale)
+        check_positive("l2", self.l2)
+        if self.pull is not None:
+            check_positive("pull", self.pull)
         check_choice("augment", self.augment, AUGMENTATIONS)
 
     def learner(self, task: DistillTask) -> "AlternatingLearner":
-        """Return teachers before their first batch."""
+        """Return teachers before their first batch.
+
+        Raises:
+            InputError: a student with BatchNorm, which has no tangent kernel; examples that cannot
+                be augmented.
+        """
         return AlternatingLearner(self, task)
 
 
@@ -118,6 +132,8 @@ class AlternatingLearner(Learner):
     def __init__(self, method: Alternating, task: DistillTask) -> None:
         self.method, self.task = method, task
         self.teachers = Teachers(task, method.teachers, augment=method.augment)
+        if method.rounds:
+            check_tangent(self.teachers.students)
         self.marks = geometric_steps(method.teacher_steps, 6)
         self.blocks = -(-method.teacher_steps // BLOCK)
         shape = (len(task.base), task.target.num_classes)
@@ -137,7 +153,7 @@ class AlternatingLearner(Learner):
         if index < self.blocks:
             self._teach(range(index * BLOCK, min((index + 1) * BLOCK, self.method.teacher_steps)))
         elif index == self.blocks:
-            self.candidates = self._first()[None]
+            self.candidates = self._first(self.opinions)[None]
         else:
             self._round(index - self.blocks - 1)
 
@@ -159,11 +175,8 @@ class AlternatingLearner(Learner):
 
     def result(self) -> MethodResult:
         """Return the best labels so far, or the last where there is no validation."""
-        labels = next(
-            found[-1]
-            for found in (self.best, self.candidates, self.opinions, self._scaled_opinion()[None])
-            if len(found)
-        )
+        found = self.best if len(self.best) else self.candidates
+        labels = found[-1] if len(found) else self._first(self._asked())
         stats = {"validation_accuracy": self.score} if self.score >= 0 else {}
         return MethodResult(
             labels=labels.cpu(),
@@ -188,23 +201,25 @@ class AlternatingLearner(Learner):
         logits = self.teachers.logits(self.task.base.images)
         return self.method.scale * logits / logits.square().mean().sqrt().clamp_min(1e-12)
 
-    @property
-    def _validated(self) -> bool:
-        return self.task.validation is not None and len(self.task.validation) > 0
+    def _asked(self) -> Tensor:
+        """Return the opinions so far, that of now included, as if the teachers ended here."""
+        if self.teachers.students.steps in self.marks:
+            return self.opinions
+        return torch.cat([self.opinions, self._scaled_opinion()[None]])
 
-    def _first(self) -> Tensor:
+    def _first(self, opinions: Tensor) -> Tensor:
         """Return the teachers' opinion that students prefer; without validation the last."""
-        if not self._validated:
-            return self.opinions[-1]
+        if not self.task.has_validation or len(opinions) == 1:
+            return opinions[-1]
         chosen = choose_labels(
             self.task,
-            dict(enumerate(self.opinions)),
+            dict(enumerate(opinions)),
             "scores",
             recipe=self._recipe(-(-self.method.student_steps // 2)),
             students=2 if self.task.device.type == "cuda" else 1,
             stream="teachers' opinions",
         )
-        return self.opinions[chosen.key]
+        return opinions[chosen.key]
 
     def _round(self, index: int) -> None:
         """Train students on the candidates; go on from the best of them by one solve."""
@@ -215,13 +230,15 @@ class AlternatingLearner(Learner):
         half = -(-method.student_steps // 2)
         recipe = self._recipe(*sorted({half, method.student_steps}))
         wanted = self.candidates.repeat_interleave(method.students, dim=0)
-        scores = torch.zeros(count)
+        scores = torch.zeros(count, dtype=torch.float64)
         for steps in students.fit(base, wanted, "scores", recipe=recipe, seed=seed):
-            if self._validated:
-                scores = self._accuracies(students, count)
+            if self.task.has_validation:
+                query, truth = validation_draw(self.task)
+                found = accuracies(students, query, truth, method.students)
+                scores = torch.tensor(found, dtype=torch.float64)
                 self._keep(scores, steps)
         chosen = int(scores.argmax())
-        if not self._validated:
+        if not self.task.has_validation:
             self.best = self.candidates[chosen][None]
         if index < method.rounds:
             self.candidates = self._moved(self.candidates[chosen], students, chosen, base, seed)
@@ -235,11 +252,6 @@ class AlternatingLearner(Learner):
             seeds=seeds * count,
             device=self.task.device,
         )
-
-    def _accuracies(self, students: Students, count: int) -> Tensor:
-        query, truth = validation_draw(self.task)
-        right = students.predict(query).argmax(-1) == truth
-        return right.double().mean(-1).view(count, -1).mean(-1).cpu()
 
     def _keep(self, scores: Tensor, steps: int) -> None:
         top = float(scores.max())
@@ -271,10 +283,15 @@ class AlternatingLearner(Learner):
         )
         answers = [predict(one, query) for one, query in zip(stack.modules(), queries, strict=True)]
         self.passes += rows.numel() / len(target)
-        pulls = PULLS if method.pull is None and self._validated else (method.pull or PULLS[1],)
         length = float(labels.square().sum())
         moves = [
             solve_displacement(answers, list(transfers), list(classes), weight=pull / length)
-            for pull in pulls
+            for pull in self._pulls()
         ]
         return torch.stack([labels + move for move in moves])
+
+    def _pulls(self) -> tuple[float, ...]:
+        """Return the pulls that are tried in a round."""
+        if self.method.pull is not None:
+            return (self.method.pull,)
+        return PULLS if self.task.has_validation else (PULL,)

@@ -53,6 +53,11 @@ class DistillTask:
     journal: Journal = dataclasses.field(default_factory=Journal)
 
     @property
+    def has_validation(self) -> bool:
+        """Whether there are examples that choices can be made on."""
+        return self.validation is not None and len(self.validation) > 0
+
+    @property
     def network(self) -> Network:
         """The network that methods train from scratch."""
         return default_student(self.target.shape) if self.student is None else self.student
@@ -109,11 +114,9 @@ class Method(ABC):
 
     Attributes:
         name: its name in `METHODS` and for `--method`.
-        needs_extractors: whether the task must bring a pool.
     """
 
     name: ClassVar[str]
-    needs_extractors: ClassVar[bool] = True
 
     @abstractmethod
     def run(self, task: DistillTask) -> MethodResult:

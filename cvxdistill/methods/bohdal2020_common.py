@@ -23,7 +23,6 @@ Where both methods differ from that code:
 """
 
 import dataclasses
-from typing import ClassVar
 
 from cvxdistill.checks import check_choice, check_positive
 from cvxdistill.errors import InputError
@@ -61,8 +60,6 @@ class OnlineLabels(IterativeMethod):
     patience: int | None = None
     validate_every: int = 245
     students: int = 1
-
-    needs_extractors: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_choice("init", self.init, INITS)

@@ -20,6 +20,7 @@ from cvxdistill.students import (
     WORTH_RECORDING,
     Recipe,
     batch_rows,
+    check_batch,
     pack_optimiser,
     record,
     unpack_optimiser,
@@ -58,13 +59,21 @@ class OnlineLearner(Learner):
         self.method, self.task = method, task
         count, classes = len(task.base), task.target.num_classes
         # A uniform start needs no true classes, so it also serves bases from other data sets.
-        truth = task.base.labels if method.init == "uniform" else task.true_classes()
+        foreign = task.base.class_names != task.target.class_names
+        if foreign and method.init != "uniform":
+            raise InputError(
+                f"`init={method.init}` needs true labels, which do not exist across data sets: "
+                f"`{task.base.name}` and `{task.target.name}` have different classes. Use "
+                "init=uniform."
+            )
+        truth = task.base.labels
         self.labels = INITS[method.init](truth, classes).to(task.device, torch.float64)
         self.optimiser = adam([self.labels], method.lr)
         self.base = task.preprocessing(task.base.images.to(task.device))
         self.images = task.target.images.to(task.device)
         self.classes = task.target.labels.to(task.device)
         self.inner = method.inner_size(count)
+        check_batch(task.network, task.base.shape, self.inner)
         self.rules = [method.restarts(count, classes) for _ in range(networks)]
         self.best, self.best_accuracy = self.labels.clone(), -1.0
         self.best_steps, self.validated, self.done = 1, -1, 0
@@ -128,7 +137,7 @@ class OnlineLearner(Learner):
             if self.rules[network].after(errors):
                 self.redraw(network, self.network_seed(network))
         self.done = index + 1
-        if self.task.validation is not None and self.done % self.method.validate_every == 0:
+        if self.task.has_validation and self.done % self.method.validate_every == 0:
             self.best, self.best_steps, self.best_accuracy = self._validated()
             self.validated = self.done
 
@@ -202,7 +211,7 @@ class OnlineLearner(Learner):
         """Return the labels that did best on validation, and how students are to be trained."""
         labels, steps, accuracy = self.labels, student_steps(self.rules), None
         recipe = self._recipe((steps,))
-        if self.task.validation is not None:
+        if self.task.has_validation:
             labels, steps, accuracy = self.best, self.best_steps, self.best_accuracy
             if self.validated != self.done:
                 labels, steps, accuracy = self._validated()

@@ -38,7 +38,13 @@ from cvxdistill.methods.bohdal2020_common import OnlineLabels
 from cvxdistill.methods.bohdal2020_learner import OnlineLearner, adam
 from cvxdistill.methods.journal import State
 from cvxdistill.seeding import generator
-from cvxdistill.students import forget, pack_optimiser, student_loss, unpack_optimiser
+from cvxdistill.students import (
+    forget,
+    pack_optimiser,
+    quick_layout,
+    student_loss,
+    unpack_optimiser,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +112,9 @@ class RidgeLearner(OnlineLearner):
 
     def __init__(self, method: OnlineRidge, task: DistillTask) -> None:
         super().__init__(method, task)
-        if task.device.type == "cpu" and self.base.ndim == 4:
-            self.base = self.base.contiguous(memory_format=torch.channels_last)
         self.trunk = self._drawn(self.network_seed(0)).train()
+        if self.base.ndim == 4:
+            self.base = self.base.contiguous(memory_format=quick_layout(self.trunk, task.device))
         with torch.no_grad():
             width = self._drawn(0)(self.base[:2]).shape[1]
         self.head = self.labels.new_zeros(width + 1, self.labels.shape[1])
@@ -118,10 +124,8 @@ class RidgeLearner(OnlineLearner):
 
     def _drawn(self, seed: int) -> nn.Module:
         task = self.task
-        trunk = task.network.build(task.target.shape, generator(seed, "trunk")).to(task.device)
-        # The layout alone; convolutions on a CPU are quicker by it.
-        on_cpu = task.device.type == "cpu"
-        return trunk.to(memory_format=torch.channels_last) if on_cpu else trunk
+        trunk = task.network.build(task.target.shape, generator(seed, "trunk"))
+        return trunk.to(task.device).to(memory_format=quick_layout(trunk, task.device))
 
     def redraw(self, network: int, seed: int) -> None:
         """Begin with a fresh network, an empty head and a scale of one, where the old ones lie."""

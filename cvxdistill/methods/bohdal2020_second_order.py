@@ -40,7 +40,7 @@ from cvxdistill.methods.base import DistillTask
 from cvxdistill.methods.bohdal2020_common import OnlineLabels
 from cvxdistill.methods.bohdal2020_learner import OnlineLearner
 from cvxdistill.methods.journal import State
-from cvxdistill.students import draw_student, student_loss
+from cvxdistill.students import draw_student, quick_layout, student_loss
 
 Logits = Callable[[Tensor, Tensor], Tensor]
 # PyTorch's Adam.
@@ -113,6 +113,7 @@ class SecondOrderLearner(OnlineLearner):
     def __init__(self, method: SecondOrder, task: DistillTask) -> None:
         super().__init__(method, task, networks=method.models)
         self.template = self._draw(0)
+        self.layout = quick_layout(self.template, task.device)
         # Statistics of the batch, never gathered ones: a network's life is short.
         replace_all_batch_norm_modules_(self.template.train())
         self.shapes = {name: weight.shape for name, weight in self.template.named_parameters()}
@@ -141,7 +142,7 @@ class SecondOrderLearner(OnlineLearner):
     def named(self, weights: Tensor) -> dict[str, Tensor]:
         """Return the weights `(p,)` of one network by their names in a module, as views."""
         parts = zip(self.shapes.items(), weights.split(self.sizes), strict=True)
-        return {name: _shape(part, shape) for (name, shape), part in parts}
+        return {name: _shape(part, shape, self.layout) for (name, shape), part in parts}
 
     def logits(self, weights: Tensor, examples: Tensor) -> Tensor:
         """Return logits `(n, C)` of one network with weights `(p,)`."""
@@ -260,15 +261,19 @@ def _line(weight: Tensor) -> Tensor:
     return (weight.permute(0, 2, 3, 1) if weight.ndim == 4 else weight).flatten()
 
 
-def _shape(line: Tensor, shape: torch.Size) -> Tensor:
-    """Undo `_line`.
+def _shape(line: Tensor, shape: torch.Size, layout: torch.memory_format) -> Tensor:
+    """Undo `_line`, in a layout.
 
-    On a CPU the layout stays: gradients through convolutions take two thirds of the time by it.
+    With channels last nothing moves, and gradients through convolutions take two thirds of the
+    time on a CPU.
     """
     if len(shape) != 4:
         return line.view(shape)
     maps = line.view(shape[0], *shape[2:], shape[1]).permute(0, 3, 1, 2)
-    return maps if line.device.type == "cpu" else maps.contiguous()
+    if layout == torch.channels_last:
+        return maps
+    # Through a vector, since the strides of a 1 x 1 kernel may say either layout.
+    return maps.flatten().view(shape)
 
 
 @cache

@@ -45,10 +45,6 @@ class Chosen(Generic[Key]):
         """The best number of steps."""
         return self.recipe.checkpoints[-1]
 
-    def ranked(self) -> list[Key]:
-        """Return the candidates by their best accuracy, the best first."""
-        return sorted(self.table, key=lambda key: -max(self.table[key].values()))
-
 
 def choose_labels(
     task: DistillTask,
@@ -112,7 +108,7 @@ def choose_labels(
         ):
             done = first * total + len(part) * steps
             task.progress("choice", done, len(keys) * total)
-            for key, value in zip(part, _accuracies(stack, query, truth, students), strict=True):
+            for key, value in zip(part, accuracies(stack, query, truth, students), strict=True):
                 table[key][steps] = value
     best = max(
         ((key, steps) for key in keys for steps in table[key]), key=lambda at: _at(table, at)
@@ -129,8 +125,17 @@ def _at(table: Mapping[Key, Mapping[int, float]], place: tuple[Key, int]) -> flo
     return table[place[0]][place[1]]
 
 
-def _accuracies(stack: Students, query: Tensor, truth: Tensor, students: int) -> list[float]:
-    """Return one mean accuracy a candidate, from one transfer to the CPU."""
+def accuracies(stack: Students, query: Tensor, truth: Tensor, students: int) -> list[float]:
+    """Return the mean accuracy of each candidate's students, from one transfer to the CPU.
+
+    A student that diverged, with logits that are no numbers, is right about nothing.
+
+    Args:
+        stack: candidate after candidate, `students` of each.
+        query: `(n, *shape)` preprocessed.
+        truth: `(n,)` classes.
+        students: trained on each candidate.
+    """
     logits = stack.predict(query)
     right = (logits.argmax(-1) == truth) & ~logits.isnan().any(-1)
     means: list[float] = right.double().mean(-1).unflatten(0, (-1, students)).mean(-1).tolist()
@@ -147,7 +152,7 @@ def validation_draw(
     Raises:
         InputError: the task has no validation examples.
     """
-    if task.validation is None or len(task.validation) == 0:
+    if task.validation is None or not task.has_validation:
         raise InputError(
             "this choice needs validation examples; got none. Set some aside, or give the method "
             "what it would choose."

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from cvxdistill.checks import check_choice, check_positive
-from cvxdistill.errors import IncompatibleError
+from cvxdistill.errors import IncompatibleError, InputError
 from cvxdistill.features import Extractor, embed
 from cvxdistill.heads import Target
-from cvxdistill.labels import CONSTRAINTS, LOSSES, CrossEntropyLoss, LabelLoss
+from cvxdistill.labels import CONSTRAINTS, LOSSES, LabelConstraint, LabelLoss, make_loss
 from cvxdistill.methods.base import DistillTask, Method, MethodResult
 from cvxdistill.progress import Progress, silent
 from cvxdistill.solvers import solve_labels
@@ -27,12 +27,13 @@ class Exact(Method):
     pool of four, heads on unseen extractors gain 2 points by it.
 
     Args:
-        loss: a name in `LOSSES`.
-        constraint: a name in `CONSTRAINTS`.
+        loss: `squared` or `cross_entropy`.
+        constraint: `free`, `simplex` or `box`.
         temperature: of the cross-entropy; other losses have none.
 
     Raises:
-        InputError: an unknown name, or a temperature that is not above zero.
+        InputError: an unknown name, a loss or constraint that makes no smooth convex problem, or a
+            temperature that is not above zero.
 
     Example:
         >>> from cvxdistill.methods import parse_method
@@ -49,6 +50,15 @@ class Exact(Method):
     def __post_init__(self) -> None:
         check_choice("loss", self.loss, LOSSES)
         check_choice("constraint", self.constraint, CONSTRAINTS)
+        for key, value, convex in (
+            ("loss", self.loss, LOSSES[self.loss].smooth),
+            ("constraint", self.constraint, _convex(CONSTRAINTS[self.constraint])),
+        ):
+            if not convex:
+                raise InputError(
+                    f"`exact` has no solver for `{key}={value}`, which is no smooth convex "
+                    "problem. Use the method `first-order`, which takes the same options."
+                )
         check_positive("temperature", self.temperature)
 
     def run(self, task: DistillTask) -> MethodResult:
@@ -63,7 +73,7 @@ class Exact(Method):
                 "`exact` needs a head that is linear in the labels, such as RidgeHead or "
                 f"KernelRidgeHead; got {type(task.head).__name__}. Use the method `first-order`."
             )
-        loss = self._loss()
+        loss = make_loss(self.loss, temperature=self.temperature)
         bases, targets = [], []
         pool = len(task.extractors)
         for index, extractor in enumerate(task.extractors):
@@ -94,9 +104,9 @@ class Exact(Method):
             stats=solution.stats,
         )
 
-    def _loss(self) -> LabelLoss:
-        kind = LOSSES[self.loss]
-        return kind(temperature=self.temperature) if kind is CrossEntropyLoss else kind()
+
+def _convex(kind: type[LabelConstraint]) -> bool:
+    return kind.convex and kind.exact_projection
 
 
 def _target(extractor: Extractor, task: DistillTask, loss: LabelLoss, progress: Progress) -> Target:

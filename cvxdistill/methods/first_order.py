@@ -30,7 +30,7 @@ from torch import Tensor
 from cvxdistill.checks import check_choice, check_positive
 from cvxdistill.features import Extractor, embed
 from cvxdistill.heads import Head, LabelLinearHead, parse_head
-from cvxdistill.labels import CONSTRAINTS, LOSSES, CrossEntropyLoss, LabelLoss
+from cvxdistill.labels import CONSTRAINTS, LOSSES, make_loss
 from cvxdistill.methods.base import DistillTask, MethodResult
 from cvxdistill.methods.iterative import IterativeMethod, Learner
 from cvxdistill.problem import LabelProblem
@@ -126,15 +126,11 @@ class FirstOrder(IterativeMethod):
             base_features=tuple(_base(extractor, task) for extractor in task.extractors),
             targets=_targets(task, in_file=_bytes(task) > self.memory * GIB),
             head=head,
-            loss=self._loss(loss),
+            loss=make_loss(loss, temperature=self.temperature),
             constraint=CONSTRAINTS[constraint](),
             target_l2=task.target_l2,
             classes=task.target.num_classes,
         )
-
-    def _loss(self, name: str) -> LabelLoss:
-        kind = LOSSES[name]
-        return kind(temperature=self.temperature) if kind is CrossEntropyLoss else kind()
 
     def learner(self, task: DistillTask) -> "FirstOrderLearner":
         """Embed the target and look at it once; see `FirstOrderLearner`.

@@ -12,7 +12,6 @@ class Hard(Method):
     """True labels of the base examples, one-hot. A baseline, not a distillation."""
 
     name: ClassVar[str] = "hard"
-    needs_extractors: ClassVar[bool] = False
 
     def run(self, task: DistillTask) -> MethodResult:
         """Return the true labels.

@@ -101,7 +101,6 @@ class Teacher(IterativeMethod):
     augment: str = "none"
 
     name: ClassVar[str] = "teacher"
-    needs_extractors: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         sizes = ("teachers", "steps", "batch_size", "checkpoints", "students", "student_steps")
@@ -166,8 +165,7 @@ class TeacherLearner(Learner):
         if asked not in opinions:
             # Stopped between two checkpoints: the last word counts too.
             opinions[asked] = self._opinion()
-        validation = self.task.validation
-        if not self.method.choose or validation is None or len(validation) == 0:
+        if not (self.method.choose and self.task.has_validation):
             # How long students train is then open, but not what they see.
             augment = self.method.augment
             recipe = None if augment == "none" else Recipe(augment=augment)

@@ -28,7 +28,6 @@ class Smoothed(Method):
     smoothing: float = 0.1
 
     name: ClassVar[str] = "smoothed"
-    needs_extractors: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.smoothing < 1:

@@ -18,7 +18,8 @@ from typing import ClassVar
 from cvxdistill.checks import check_positive
 from cvxdistill.errors import InputError
 from cvxdistill.methods.base import DistillTask
-from cvxdistill.methods.wang2018_unrolled import Labelling, UnrolledMethod, starting_classes
+from cvxdistill.methods.labelling import Labelling, starting_classes
+from cvxdistill.methods.wang2018_unrolled import UnrolledMethod
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,6 @@ class ImagesLabels(UnrolledMethod):
     label_lr: float = 0.05
 
     name: ClassVar[str] = "images-labels"
-    needs_extractors: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

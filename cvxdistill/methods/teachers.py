@@ -9,7 +9,7 @@ from torch.nn.functional import one_hot
 from cvxdistill.methods.base import DistillTask
 from cvxdistill.methods.choosing import ensemble_logits
 from cvxdistill.seeding import derive_seed
-from cvxdistill.students import AUGMENTATIONS, Recipe, Students, batch_rows
+from cvxdistill.students import AUGMENTATIONS, Recipe, Students, batch_rows, check_batch
 
 
 class Teachers:
@@ -28,7 +28,7 @@ class Teachers:
             `AUGMENTATIONS`: they are asked about all of it.
 
     Raises:
-        InputError: augmentation of what are no images.
+        InputError: augmentation of what are no images, or too few examples for BatchNorm.
 
     Attributes:
         students: the stack; `students.steps` is the number of batches seen.
@@ -49,6 +49,8 @@ class Teachers:
         self._batches = derive_seed(task.seed, stream, "batches")
         self._augment, self._views = augment, derive_seed(task.seed, stream, "views")
         self.count, self.batch_size = count, min(batch_size, len(task.target))
+        # Students will see the base as a whole where it is small.
+        check_batch(task.network, task.base.shape, min(self.batch_size, len(task.base)))
         self.students = Students(
             task.network,
             task.target.shape,

@@ -20,7 +20,8 @@ import dataclasses
 from typing import ClassVar
 
 from cvxdistill.methods.base import DistillTask
-from cvxdistill.methods.wang2018_unrolled import Labelling, UnrolledMethod, starting_classes
+from cvxdistill.methods.labelling import Labelling, starting_classes
+from cvxdistill.methods.wang2018_unrolled import UnrolledMethod
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,6 @@ class Images(UnrolledMethod):
     """
 
     name: ClassVar[str] = "images"
-    needs_extractors: ClassVar[bool] = False
 
     def labelling(self, task: DistillTask) -> Labelling:
         """Return the classes, which stay."""

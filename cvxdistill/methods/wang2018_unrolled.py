@@ -16,10 +16,10 @@ from torch.nn.functional import softplus
 
 from cvxdistill.checks import check_positive
 from cvxdistill.errors import InputError
-from cvxdistill.labels import one_hot
 from cvxdistill.methods.base import DistillTask, MethodResult
 from cvxdistill.methods.iterative import IterativeMethod, Learner
 from cvxdistill.methods.journal import State
+from cvxdistill.methods.labelling import Labelling
 from cvxdistill.methods.unrolling import UnrolledGradient, unrolled_gradient
 from cvxdistill.seeding import derive_seed, generator
 from cvxdistill.students import (
@@ -27,6 +27,7 @@ from cvxdistill.students import (
     Recipe,
     Students,
     batch_rows,
+    check_batch,
     pack_optimiser,
     record,
     unpack_optimiser,
@@ -46,8 +47,9 @@ class UnrolledMethod(IterativeMethod):
         steps: updates of the synthetic examples.
         inner_steps: gradient steps a network takes in an epoch.
         inner_epochs: epochs; each of the `inner_steps * inner_epochs` steps has a size of its own.
-        divide: share the examples of an epoch out among its steps, in random order, instead of
-            showing all of them in each step. Cheaper by `inner_steps`; less exact.
+        divide: show `m // inner_steps` of the examples in each step instead of all of them, in an
+            order that is drawn anew once fewer than that are left. Cheaper by `inner_steps`; less
+            exact.
         networks: drawn afresh for each update, side by side.
         batch_size: target examples of an update.
         lr: of Adam on pixels in [0, 1]; all rates fall along half a cosine to zero.
@@ -84,39 +86,8 @@ class UnrolledMethod(IterativeMethod):
         return UnrolledLearner(self, task, self.labelling(task))
 
     @abstractmethod
-    def labelling(self, task: DistillTask) -> "Labelling":
+    def labelling(self, task: DistillTask) -> Labelling:
         """Return the labels that learning starts from."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Labelling:
-    """Labels `(m, C)` as they are learned, or not.
-
-    Attributes:
-        start: float64 labels, or their logits where they are learned.
-        lr: of Adam on the logits; `None` keeps the labels fixed.
-        assigned: the classes are not the base examples' own.
-    """
-
-    start: Tensor
-    lr: float | None
-    assigned: bool
-
-    def read(self, value: Tensor) -> Tensor:
-        """Return the distributions that `value`, once `start`, stands for."""
-        return value if self.lr is None else value.softmax(-1)
-
-
-def starting_classes(task: DistillTask) -> tuple[Tensor, bool]:
-    """Return one-hot labels `(m, C)` float64, and whether the classes had to be assigned.
-
-    True classes where base and target agree on them; else example `i` stands for class `i % C`,
-    since whatever it showed it will be changed to show that.
-    """
-    if task.base.class_names == task.target.class_names:
-        return one_hot(task.base.labels.cpu(), task.target.num_classes), False
-    classes = torch.arange(len(task.base)) % task.target.num_classes
-    return one_hot(classes, task.target.num_classes), True
 
 
 class UnrolledLearner(Learner):
@@ -132,9 +103,12 @@ class UnrolledLearner(Learner):
             stream = generator(task.seed, "noise")
             noise = torch.randn(images.shape, generator=stream)
             images = images + method.noise * noise.to(images)
+        check_batch(task.network, task.base.shape, self.inner_batch)
         count = method.inner_steps * method.inner_epochs
         # Step sizes are softplus of what is learned, and so stay above zero.
-        sizes = torch.full((count,), method.step_size, device=task.device).expm1().log()
+        size = method.step_size
+        start = size + math.log(-math.expm1(-size))
+        sizes = torch.full((count,), start, device=task.device)
         self.values = {
             "images": images.clone().requires_grad_(),
             "step_sizes": sizes.requires_grad_(),
@@ -148,6 +122,8 @@ class UnrolledLearner(Learner):
         ]
         self.optimiser = torch.optim.Adam(self.groups, betas=BETAS)
         self.loss, self.done = torch.zeros((), device=task.device), 0
+        # Updates in which training diverged.
+        self.lost = torch.zeros((), dtype=torch.int64, device=task.device)
         self.networks = Students(
             task.network,
             task.target.shape,
@@ -206,6 +182,7 @@ class UnrolledLearner(Learner):
             group["lr"] = group["start"] * share
         self.optimiser.step()
         self.loss, self.done = found.loss.clone(), index + 1
+        self.lost += ~finite
 
     def _read(self) -> tuple[Tensor, Tensor, Tensor]:
         return (
@@ -247,8 +224,9 @@ class UnrolledLearner(Learner):
     def state(self) -> dict[str, Tensor]:
         """Return examples, labels and step sizes, and what Adam remembers."""
         values = {f"values.{key}": value.detach().clone() for key, value in self.values.items()}
-        done = {"loss": self.loss.clone(), "done": torch.tensor(self.done)}
-        return {**values, **done, **pack_optimiser(self.optimiser, "optimiser")}
+        counts = {"lost": self.lost.clone(), "done": torch.tensor(self.done)}
+        numbers = {"loss": self.loss.clone(), **counts}
+        return {**values, **numbers, **pack_optimiser(self.optimiser, "optimiser")}
 
     def restore(self, state: State) -> None:
         """Go back to a state."""
@@ -257,9 +235,21 @@ class UnrolledLearner(Learner):
                 value.copy_(state[f"values.{key}"])
         unpack_optimiser(self.optimiser, state, "optimiser")
         self.loss, self.done = state["loss"].clone(), int(state["done"])
+        self.lost.copy_(state["lost"])
 
     def result(self) -> MethodResult:
-        """Return examples, labels and a recipe with the step sizes, as they are now."""
+        """Return examples, labels and a recipe with the step sizes, as they are now.
+
+        Raises:
+            InputError: training diverged in every update, so that nothing was learned.
+        """
+        lost, loss = int(self.lost), float(self.loss)
+        if self.done and lost == self.done:
+            raise InputError(
+                f"training on the examples diverged in all of the {lost} updates, so nothing was "
+                f"learned: `step_size` {self.method.step_size} is too large for "
+                f"`{self.task.network}`. Give a smaller one."
+            )
         with torch.no_grad():
             sizes = self._read()[2].tolist()
             labels = self.labelling.read(self.values["labels"].double().cpu())
@@ -269,7 +259,8 @@ class UnrolledLearner(Learner):
             label_kind="distribution",
             target_passes=seen / len(self.target),
             stats={
-                "target_loss": float(self.loss),
+                **({"target_loss": loss} if self.done and math.isfinite(loss) else {}),
+                "diverged_updates": float(lost),
                 "assigned_classes": float(self.labelling.assigned),
                 "mean_step_size": sum(sizes) / len(sizes),
             },

@@ -4,9 +4,11 @@ from cvxdistill.students.augmentations import AUGMENTATIONS, Augmentation
 from cvxdistill.students.graph import WORTH_RECORDING, Recorded, forget, record
 from cvxdistill.students.memory import students_at_once
 from cvxdistill.students.networks import (
+    check_batch,
     default_student,
     draw_student,
     predict,
+    quick_layout,
     student_loss,
 )
 from cvxdistill.students.optimisers import (
@@ -17,7 +19,7 @@ from cvxdistill.students.optimisers import (
 )
 from cvxdistill.students.recipe import Recipe, batch_rows
 from cvxdistill.students.stack import Students
-from cvxdistill.students.tangent import tangent_transfers
+from cvxdistill.students.tangent import check_tangent, tangent_transfers
 
 __all__ = [
     "AUGMENTATIONS",
@@ -29,11 +31,14 @@ __all__ = [
     "Recorded",
     "Students",
     "batch_rows",
+    "check_batch",
+    "check_tangent",
     "default_student",
     "draw_student",
     "forget",
     "pack_optimiser",
     "predict",
+    "quick_layout",
     "record",
     "student_loss",
     "students_at_once",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from cvxdistill.errors import InputError
 from cvxdistill.features import MLP, ConvNet, LeNet, Network, draw_weights
 from cvxdistill.seeding import generator
 
@@ -53,6 +54,46 @@ def draw_student(
     with torch.device("meta"):
         last = nn.Linear(width, num_classes)
     return nn.Sequential(trunk, draw_weights(last.to_empty(device="cpu"), stream))
+
+
+def quick_layout(module: nn.Module, device: torch.device) -> torch.memory_format:
+    """Return how maps and weights of convolutions lie in memory where training is quickest.
+
+    Channels last on a CPU. But PyTorch (2.14) writes beyond its memory there on the way back
+    through a strided 1 x 1 convolution of fewer than 8 channels, as in a ResNet of width 4.
+    """
+    breaks = any(
+        isinstance(part, nn.Conv2d)
+        and part.kernel_size == (1, 1)
+        and part.stride != (1, 1)
+        and part.in_channels < 8
+        for part in module.modules()
+    )
+    on_cpu = device.type == "cpu" and not breaks
+    return torch.channels_last if on_cpu else torch.contiguous_format
+
+
+def check_batch(network: Network, shape: tuple[int, ...], size: int) -> None:
+    """Refuse mini-batches that are too small for a network's norm.
+
+    Args:
+        network: to be trained.
+        shape: of one preprocessed example.
+        size: examples a batch.
+
+    Raises:
+        InputError: a single example a batch, where BatchNorm needs two.
+    """
+    if size > 1:
+        return
+    module = draw_student(network, shape, 2, seed=0).train()
+    try:
+        module(torch.zeros(size, *shape))
+    except ValueError as error:
+        raise InputError(
+            f"`{network}` normalises over the batch and needs 2 examples a step; got {size}. Use "
+            "more examples, or another norm, such as norm=group."
+        ) from error
 
 
 def predict(module: nn.Module, examples: Tensor, *, batch_size: int = 1024) -> Tensor:

@@ -77,11 +77,17 @@ def unpack_optimiser(
     optimiser: torch.optim.Optimizer, state: Mapping[str, Tensor], prefix: str
 ) -> None:
     """Give an optimiser what [pack_optimiser][cvxdistill.students.pack_optimiser] returned."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     entries: dict[int, dict[str, Tensor]] = {}
     for name, value in state.items():
         if name.startswith(f"{prefix}."):
             index, _, key = name.removeprefix(f"{prefix}.").partition(".")
             # The count of steps is a number that the CPU reads, unless the optimiser moves it.
             own = value.cpu() if key == "step" else value
-            entries.setdefault(int(index), {})[key] = own.clone()
+            like = parameters[int(index)]
+            # Moments lie in memory as their weights do, which PyTorch's fused steps take for
+            # granted; a checkpoint from another device may have them otherwise.
+            like = like if own.shape == like.shape else own
+            laid = torch.empty_like(like, dtype=own.dtype, device=own.device)
+            entries.setdefault(int(index), {})[key] = laid.copy_(own)
     optimiser.load_state_dict({**optimiser.state_dict(), "state": entries})

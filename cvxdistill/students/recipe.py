@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from cvxdistill.checks import check_choice
+from cvxdistill.checks import check_choice, check_positive
 from cvxdistill.errors import InputError
 from cvxdistill.seeding import generator
 from cvxdistill.students.augmentations import AUGMENTATIONS
@@ -49,10 +49,12 @@ class Recipe:
         steps = self.checkpoints
         if not steps or steps[0] < 1 or list(steps) != sorted(set(steps)):
             raise InputError(f"`checkpoints` must be rising positive steps; got {steps}.")
-        if self.batch_size < 1 or (self.lr is not None and not self.lr > 0):
-            raise InputError(
-                f"`batch_size` and `lr` must be positive; got {self.batch_size} and {self.lr}."
-            )
+        if self.batch_size < 1:
+            raise InputError(f"`batch_size` must be 1 or more; got {self.batch_size}.")
+        if self.lr is not None:
+            check_positive("lr", self.lr)
+        for size in self.step_sizes:
+            check_positive("step_sizes", size)
         if self.lr is not None and self.step_sizes:
             raise InputError("give `lr` or `step_sizes`, not both.")
 

@@ -19,7 +19,13 @@ from cvxdistill.features import Network
 from cvxdistill.progress import Progress, silent
 from cvxdistill.students.augmentations import AUGMENTATIONS
 from cvxdistill.students.graph import WORTH_RECORDING, Recorded, record
-from cvxdistill.students.networks import draw_student, predict, predict_stack, student_loss
+from cvxdistill.students.networks import (
+    check_batch,
+    draw_student,
+    predict,
+    predict_stack,
+    student_loss,
+)
 from cvxdistill.students.optimisers import OPTIMISERS, pack_optimiser, unpack_optimiser
 from cvxdistill.students.recipe import Recipe, batch_rows
 
@@ -199,6 +205,7 @@ class Students:
             seed: of the order of mini-batches, and of what is done to images.
             progress: told the steps done.
         """
+        check_batch(self.network, self.shape, min(recipe.batch_size, len(examples)))
         labels = labels.to(examples)
         self.begin(recipe)
         total = recipe.checkpoints[-1]

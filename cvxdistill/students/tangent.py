@@ -66,11 +66,7 @@ def tangent_transfers(
     """
     check_positive("l2", l2)
     check_positive("combinations", combinations)
-    if students.buffers:
-        raise InputError(
-            "a tangent kernel needs a network that answers example by example; BatchNorm does not. "
-            "Use a network with another norm."
-        )
+    check_tangent(students)
     transfers = []
     for index, query in enumerate(queries):
         weights = {key: value[index].detach() for key, value in students.parameters.items()}
@@ -93,6 +89,20 @@ def tangent_transfers(
         apart = torch.linalg.solve(gram + ridge * eye, cross.mT).mT
         transfers.append(apart.unflatten(1, (-1, len(base))).sum(1))
     return torch.stack(transfers)
+
+
+def check_tangent(students: Students) -> None:
+    """Refuse students whose answers depend on the batch.
+
+    Raises:
+        InputError: a network with BatchNorm.
+    """
+    if students.buffers:
+        raise InputError(
+            "a tangent kernel needs a network that answers example by example; BatchNorm, as in "
+            f"`{students.network}`, does not. Use another norm, such as norm=group or "
+            "norm=instance."
+        )
 
 
 def _gradients(

@@ -12,6 +12,7 @@ from cvxdistill.errors import InputError
 from cvxdistill.features import MLP, ConvNet, Preprocessing
 from cvxdistill.heads import RidgeHead
 from cvxdistill.methods import Alternating, DistillTask, alternating, parse_method
+from cvxdistill.methods.choosing import choose_labels
 from cvxdistill.students import Recipe, Students, predict, tangent_transfers
 
 TINY = Alternating(teachers=2, teacher_steps=8, rounds=2, students=2, student_steps=4, examples=20)
@@ -34,7 +35,7 @@ def task_on(data, *, m=6, student=STUDENT, **options):
 
 @pytest.mark.parametrize(
     "options",
-    [{"rounds": -1}, {"students": 0}, {"l2": 0.0}, {"pull": -1.0}, {"combinations": 0}],
+    [{"rounds": -1}, {"students": 0}, {"l2": 0.0}, {"pull": 0.0}, {"combinations": 0}],
 )
 def test_wrong_options_are_refused(options):
     with pytest.raises(InputError, match=f"`{next(iter(options))}`"):
@@ -109,11 +110,7 @@ def test_a_round_adds_the_solution_of_the_convex_problem(monkeypatch):
 
 def test_the_labels_that_validation_preferred_are_kept(monkeypatch):
     scores = iter([0.5, 0.6, 0.9, 0.7, 0.8, 0.2])
-    monkeypatch.setattr(
-        alternating.AlternatingLearner,
-        "_accuracies",
-        lambda self, students, count: torch.full((count,), next(scores)),
-    )
+    monkeypatch.setattr(alternating, "accuracies", lambda *_: [next(scores)])
     learner = TINY.learner(task_on(make_images(30)))
     tried = []
     for index in range(learner.total):
@@ -126,11 +123,39 @@ def test_the_labels_that_validation_preferred_are_kept(monkeypatch):
     assert result.stats["validation_accuracy"] == pytest.approx(0.9)
 
 
+def test_a_student_without_a_tangent_kernel_is_refused_before_any_training():
+    task = task_on(make_images(30), student=ConvNet(width=4, depth=1, norm="batch"))
+    with pytest.raises(InputError, match=r"convnet.*norm=batch.*Use another norm"):
+        TINY.learner(task)
+    dataclasses.replace(TINY, rounds=0).learner(task)
+
+
+def test_teachers_that_the_budget_stops_are_asked_as_they_are(monkeypatch):
+    method = dataclasses.replace(TINY, teacher_steps=100)
+    learner = method.learner(task_on(make_images(30)))
+    learner.step(0)
+    asked = {}
+
+    def choose(task, candidates, *arguments, **options):
+        asked.update(candidates)
+        return choose_labels(task, candidates, *arguments, **options)
+
+    monkeypatch.setattr(alternating, "choose_labels", choose)
+    result = learner.result()
+    assert 25 not in learner.marks
+    assert len(asked) == len(learner.opinions) + 1
+    assert torch.equal(asked[len(learner.opinions)], learner._scaled_opinion())
+    assert any(torch.equal(result.labels, labels) for labels in asked.values())
+    blind = method.learner(task_on(make_images(30), validation=None))
+    blind.step(0)
+    assert torch.equal(blind.result().labels, blind._scaled_opinion())
+
+
 def test_validation_picks_among_pulls(monkeypatch):
     monkeypatch.setattr(
-        alternating.AlternatingLearner,
-        "_accuracies",
-        lambda self, students, count: torch.arange(count).double(),
+        alternating,
+        "accuracies",
+        lambda stack, query, truth, students: list(range(len(stack.seeds) // students)),
     )
     method = dataclasses.replace(TINY, pull=None, rounds=1)
     learner = method.learner(task_on(make_images(30)))

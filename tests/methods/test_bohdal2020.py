@@ -22,7 +22,7 @@ from cvxdistill.methods.bohdal2020_restarts import Restarts, student_steps
 from cvxdistill.methods.bohdal2020_ridge import apply_head, ridge_weights
 from cvxdistill.methods.bohdal2020_second_order import label_gradient
 from cvxdistill.methods.choosing import choose_labels
-from cvxdistill.students import WORTH_RECORDING, Recipe, Recorded
+from cvxdistill.students import WORTH_RECORDING, Recipe, Recorded, quick_layout
 from cvxdistill.students.graph import _copied, put_back
 
 SMALL = {"batch_size": 16, "inner_batch": 4, "validate_every": 2, "patience": 2}
@@ -518,7 +518,7 @@ def test_bases_from_another_data_set_are_labelled():
     base = choose_base(foreign, 8)
     result = OnlineRidge(steps=2, **SMALL).run(task_on(make_images(), base=base))
     assert result.labels.shape == (8, 3)
-    with pytest.raises(InputError, match="true labels do not exist across data sets"):
+    with pytest.raises(InputError, match="`init=one-hot` needs true labels.*Use init=uniform"):
         OnlineRidge(init="one-hot").learner(task_on(make_images(), base=base))
 
 
@@ -561,3 +561,35 @@ def test_learned_labels_beat_true_ones_on_digits():
     )
     best = {key: max(row.values()) for key, row in found.table.items()}
     assert best["learned"] > best["true"] + 0.02
+
+
+# Corners. ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [OnlineRidge(steps=2, **SMALL), SecondOrder(steps=2, **SMALL)])
+def test_without_validation_examples_the_last_labels_are_taken(method):
+    data = make_images()
+    nothing = data.subset(torch.arange(0))
+    found = method.run(task_on(data, validation=nothing))
+    expected = method.run(task_on(data, validation=None))
+    assert torch.equal(found.labels, expected.labels)
+    assert found.recipe == expected.recipe
+
+
+@pytest.mark.parametrize("method", [OnlineRidge(steps=4, **SMALL), SecondOrder(steps=4, **SMALL)])
+def test_networks_whose_layout_breaks_pytorch_are_trained_in_another(method):
+    # Strided 1 x 1 convolutions of 4 channels, channels last: memory was overwritten there.
+    learner = learner_on(method, network="resnet18:width=4")
+    for index in range(4):
+        learner.step(index)
+    assert learner.labels.isfinite().all()
+    assert (
+        quick_layout(
+            learner._drawn(0) if method.name == "online-ridge" else learner.template,
+            learner.task.device,
+        )
+        == torch.contiguous_format
+    )
+    wide = parse_network("resnet18:width=8").build((1, 8, 8), torch.Generator().manual_seed(0))
+    assert quick_layout(wide, torch.device("cpu")) == torch.channels_last
+    assert quick_layout(wide, torch.device("cuda")) == torch.contiguous_format

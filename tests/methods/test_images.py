@@ -14,6 +14,7 @@ from truths import relative_error
 from cvxdistill.choose import choose_base
 from cvxdistill.data import load_splits
 from cvxdistill.distill import distill
+from cvxdistill.errors import InputError
 from cvxdistill.features import MLP, Preprocessing, parse_network
 from cvxdistill.labels import one_hot
 from cvxdistill.methods import Images, ImagesLabels, parse_method
@@ -194,11 +195,36 @@ def test_passes_over_the_target_are_counted():
     assert result.target_passes == pytest.approx(3 * 2 * 12 / 30)
 
 
-def test_training_that_diverges_moves_nothing():
+def test_training_that_diverges_moves_nothing_and_is_said():
     task = student_task()
-    result = Images(**SMALL, step_size=1e20).run(task)
-    assert math.isnan(result.stats["target_loss"]) or result.stats["target_loss"] > 1e3
-    assert torch.equal(result.examples, task.base.images / 255)
+    learner = Images(**SMALL, step_size=1e20).learner(task)
+    assert "target_loss" not in learner.result().stats
+    learner.step(0)
+    assert torch.equal(learner.values["images"].detach(), task.base.images / 255)
+    with pytest.raises(InputError, match=r"diverged in all of the 1 updates.* smaller one"):
+        learner.result()
+
+
+def test_updates_that_diverged_are_counted_and_remembered():
+    learner = Images(**SMALL).learner(student_task())
+    learner.step(0)
+    assert learner.result().stats["diverged_updates"] == 0
+    assert math.isfinite(learner.result().stats["target_loss"])
+    with torch.no_grad():
+        learner.values["step_sizes"].fill_(1e20)
+    learner.step(1)
+    result = learner.result()
+    assert result.stats["diverged_updates"] == 1
+    assert "target_loss" not in result.stats
+    again = Images(**SMALL).learner(student_task())
+    again.restore(learner.state())
+    assert again.result().stats == result.stats
+
+
+@pytest.mark.parametrize("size", [1e-3, 0.1, 100.0, 1e4])
+def test_steps_start_at_their_size(size):
+    recipe = Images(**SMALL, step_size=size).learner(student_task()).result().recipe
+    assert recipe.step_sizes == pytest.approx([size] * 3, rel=1e-4)
 
 
 def test_feature_vectors_are_learned_as_they_are():

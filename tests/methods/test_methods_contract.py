@@ -6,6 +6,7 @@ import pytest
 import torch
 from artifact.makers import make_features, make_images
 from cases import CLOSED_FORM
+from methods.tasks import student_task
 from truths import relative_error
 
 from cvxdistill.choose import choose_base
@@ -228,3 +229,20 @@ def test_exact_says_how_far_it_is():
     assert embedded[-1] == (60, 60)
     assert embedded == sorted(embedded)
     assert seen[-1] == ("solve", 1, 1)
+
+
+@pytest.mark.parametrize("option", ["loss=hinge", "constraint=top-k", "constraint=clamp"])
+def test_exact_takes_only_what_it_solves_exactly(option):
+    with pytest.raises(InputError, match=rf"no solver for `{option}`.*`first-order`"):
+        parse_method(f"exact:{option}")
+    parse_method(f"first-order:{option}")
+
+
+@pytest.mark.parametrize(
+    "name", ["teacher", "alternating", "online-ridge", "second-order", "images"]
+)
+def test_one_example_is_too_few_for_batch_norm(name):
+    task = student_task(m=1, student=parse_network("resnet18:width=4"))
+    rounds = ":rounds=0" if name == "alternating" else ""
+    with pytest.raises(InputError, match=r"needs 2 examples a step; got 1"):
+        parse_method(f"{name}{rounds}").learner(task)

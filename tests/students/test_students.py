@@ -12,9 +12,11 @@ from cvxdistill.students import (
     Students,
     draw_student,
     networks,
+    pack_optimiser,
     predict,
     student_loss,
     students_at_once,
+    unpack_optimiser,
 )
 from cvxdistill.students.networks import predict_stack
 
@@ -205,3 +207,40 @@ def test_as_many_at_once_as_memory_takes():
 def test_a_network_without_weights_is_refused():
     with pytest.raises(InputError, match="`pixels` has no weights to train"):
         Students(parse_network("pixels"), (1, 8, 8), 3, seeds=[0])
+
+
+@pytest.mark.parametrize("bad", [-1.0, 0.0, float("nan"), float("inf")])
+def test_rates_of_a_recipe_are_finite_and_above_zero(bad):
+    with pytest.raises(InputError, match="`step_sizes` must be finite and above zero"):
+        Recipe(checkpoints=(2,), optimiser="sgd", step_sizes=(0.1, bad))
+    with pytest.raises(InputError, match="`lr` must be finite and above zero"):
+        Recipe(checkpoints=(2,), lr=bad)
+
+
+def test_moments_go_where_their_weights_lie():
+    """PyTorch's fused Adam reads weights and moments in the order of their memory."""
+    weight = torch.rand(4, 3, 2, 2).to(memory_format=torch.channels_last).requires_grad_()
+    scale = torch.ones((), requires_grad=True)
+
+    def adam():
+        return torch.optim.Adam([weight, scale], fused=True)
+
+    def step(optimiser):
+        (weight.square().sum() * scale).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    first = adam()
+    step(first)
+    # As a run writes them whose weights lie otherwise.
+    kept = {key: value.contiguous() for key, value in pack_optimiser(first, "adam").items()}
+    second = adam()
+    unpack_optimiser(second, kept, "adam")
+    start = [weight.detach().clone(), scale.detach().clone()]
+    step(first)
+    expected = weight.detach().clone()
+    with torch.no_grad():
+        weight.copy_(start[0])
+        scale.copy_(start[1])
+    step(second)
+    assert torch.equal(weight, expected)
