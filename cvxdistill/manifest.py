@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -209,12 +210,27 @@ def versions() -> dict[str, str]:
     }
 
 
+def check_place(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written, before anything is done for it.
+
+    Raises:
+        InputError: one of its parents is a file, or does not allow writing.
+    """
+    there = next(part for part in (folder.absolute(), *folder.absolute().parents) if part.exists())
+    if there != folder.absolute() and not there.is_dir():
+        raise InputError(f"`{folder}` cannot be made: `{there}` is a file. Choose another folder.")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"`{folder}` cannot be written: `{there}` does not allow it.")
+
+
 def check_replaceable(folder: Path) -> None:
     """Refuse a folder that holds anything but an artefact and what a run puts beside it.
 
     Raises:
-        InputError: the folder is a file, or holds other files, which would be lost.
+        InputError: the folder is a file, or holds other files, which would be lost; or it cannot
+            be made.
     """
+    check_place(folder)
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -36,6 +36,8 @@ def parse_spec(spec: str, registry: Mapping[str, type[Kind]], *, what: str) -> K
     options: dict[str, Any] = {}
     for part in rest.split(",") if rest else ():
         key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not allowed:
+            raise InputError(f"`{name}` takes no options; got `{part.strip()}`.")
         check_choice(f"option of {name}", key, allowed)
         if not equals or not value:
             raise InputError(f"option `{key}` of `{name}` needs a value: `{key}=VALUE`.")

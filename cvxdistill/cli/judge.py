@@ -114,7 +114,8 @@ def parse_students(text: str | None) -> tuple[Network, ...] | None:
         return None
     if text.strip().lower() in ("", "none"):
         return ()
-    return tuple(parse_student("--students", part) for part in text.split(";"))
+    found = (parse_student("--students", part) for part in text.split(";"))
+    return tuple(dict.fromkeys(found))
 
 
 def parse_student(option: str, text: str) -> Network:

@@ -99,7 +99,7 @@ Intercept = Annotated[
     str | None, typer.Option(help="Intercept: free, penalised or none; the head's if unset.")
 ]
 TargetL2 = Annotated[
-    float | None, typer.Option(help="Penalty in the label objective; the head's if unset.")
+    float | None, typer.Option(min=0, help="Penalty in the label objective; the head's if unset.")
 ]
 Validation = Annotated[
     str | None, typer.Option(help="Validation part of the training split: a count or a share.")
@@ -116,7 +116,7 @@ Students = Annotated[
     str | None,
     typer.Option(help="Networks to train, separated by ';', or none; the run's own if unset."),
 ]
-Seeds = Annotated[int, typer.Option(help="Repetitions: unseen extractors and students.")]
+Seeds = Annotated[int, typer.Option(help="Repetitions: students, extractors.")]
 Steps = Annotated[
     str, typer.Option(help="Training steps that validation chooses among, such as 50,100,200.")
 ]

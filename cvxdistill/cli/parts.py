@@ -32,6 +32,8 @@ from cvxdistill.progress import Progress, silent
 from cvxdistill.report import draw_sheet
 from cvxdistill.seeding import derive_seed
 
+BALANCED = "balanced"
+
 
 @dataclasses.dataclass(frozen=True)
 class BaseExamples:
@@ -40,7 +42,7 @@ class BaseExamples:
     source: str | None = None
     fit: str | None = None
     examples: int | None = None
-    how: str = "balanced"
+    how: str = BALANCED
     indices: str | None = None
 
     def read(self, data: DataRequest, parts: Splits, *, seed: int) -> "Candidates":
@@ -51,6 +53,8 @@ class BaseExamples:
         """
         if self.fit is not None:
             check_choice("--base-fit", self.fit, FITS)
+        if self.indices is not None and self.how != BALANCED:
+            raise InputError(f"give `--indices` or `--choose {self.how}`, not both.")
         chooser = ByIndices() if self.indices is not None else parse_chooser(self.how)
         found = self._found(data, parts)
         if chooser.needs_features and self.fit is not None:
@@ -79,7 +83,8 @@ class BaseExamples:
 
     def record(self) -> dict[str, Any]:
         """Return what the artefact's own record of its base examples does not tell."""
-        return {"base": {"source": self.source, "choose": self.how, "fit": self.fit}}
+        how = self.how if self.indices is None else ByIndices.name
+        return {"base": {"source": self.source, "choose": how, "fit": self.fit}}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -179,8 +184,16 @@ class Extractors:
         """Return the extractor of the file, trained ones, or drawn ones.
 
         Raises:
-            InputError: a file that is no extractor, or a training that is out of range.
+            InputError: a file that is no extractor, a training or a pool that is out of range, or
+                both a file and a training.
         """
+        if self.pool < 1:
+            raise InputError(f"`--pool` must be 1 or more; got {self.pool}.")
+        if self.weights is not None and self.steps:
+            raise InputError(
+                "give `--extractor-weights` or `--train-steps`, not both: the saved extractor is "
+                "used as it is."
+            )
         if self.weights is not None:
             return [load_extractor(self.weights, device=device)]
         if not self.steps:

@@ -91,7 +91,7 @@ class Comparison:
                 environment=record["environment"],
                 command=tuple(record["command"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"this record of a comparison lacks or distorts {error}.") from error
 
     def save(self, folder: str | Path) -> None:

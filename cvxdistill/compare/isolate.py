@@ -20,6 +20,8 @@ from cvxdistill.progress import Progress, silent
 # Not `-m`: a module that its package has imported would be loaded twice.
 START = "import sys; from cvxdistill.compare.worker import main; main(sys.argv[1])"
 POLL = 0.1
+# Seconds for imports, reading the problem and warming up; with a cold disk a minute was seen.
+LONGEST_START = 600.0
 
 
 class Isolation:
@@ -88,16 +90,22 @@ class Isolation:
         self, process: "subprocess.Popen[bytes]", job: Job, stage: str, report: Progress
     ) -> str | None:
         budget, grace = job.budget, job.grace
-        started, paused = time.monotonic(), 0.0
+        started, paused, working = time.monotonic(), 0.0, False
         while True:
             try:
                 process.wait(timeout=POLL)
                 return None
             except subprocess.TimeoutExpired:
-                # What the method spends is told by its process; till then all time counts.
                 paused = self._paused(paused)
-                spent = time.monotonic() - started - paused
+            if not working and (self.room / PAUSED).exists():
+                # The method begins: imports and warming up are no work of its own.
+                started, working = time.monotonic(), True
+            spent = time.monotonic() - started - paused
             if budget is None:
+                continue
+            if not working:
+                if spent > LONGEST_START:
+                    return f"ended: its process had not begun after {spent:.0f} s"
                 continue
             report(stage, min(int(spent), int(budget)), max(int(budget), 1))
             if spent > budget + grace:

@@ -5,11 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cvxdistill.checks import check_positive
 from cvxdistill.compare.comparison import FILE
 from cvxdistill.compare.problem import hash_of
 from cvxdistill.compare.worker import RECORD
 from cvxdistill.errors import InputError
-from cvxdistill.manifest import MANIFEST, read_manifest
+from cvxdistill.manifest import MANIFEST, check_place, read_manifest
 from cvxdistill.methods import Method, parse_method
 
 LONGEST_NAME = 80
@@ -67,13 +68,12 @@ def check_seconds(budget: float | None, grace: float, every: float) -> None:
     """Check the times of a comparison.
 
     Raises:
-        InputError: a budget that is not above zero, or a negative time.
+        InputError: a budget that is not above zero, or a time that is negative or no number.
     """
-    if budget is not None and not budget > 0:
-        raise InputError(f"`budget` must be a number of seconds above zero; got {budget}.")
+    if budget is not None:
+        check_positive("budget", budget)
     for name, value in (("grace", grace), ("every", every)):
-        if not value >= 0:
-            raise InputError(f"`{name}` must be zero seconds or more; got {value}.")
+        check_positive(name, value, zero=True)
 
 
 def check_folder(folder: Path, prints: Mapping[str, str], *, resume: bool) -> None:
@@ -85,8 +85,9 @@ def check_folder(folder: Path, prints: Mapping[str, str], *, resume: bool) -> No
         resume: whether an earlier comparison is to be gone on with.
 
     Raises:
-        InputError: the folder cannot be used.
+        InputError: the folder cannot be used or made.
     """
+    check_place(folder)
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -100,6 +101,12 @@ def check_folder(folder: Path, prints: Mapping[str, str], *, resume: bool) -> No
         raise InputError(
             f"`{folder}` holds an earlier comparison. Go on with it by `--resume`, or choose a new "
             "folder."
+        )
+    left = sorted(name for name in names - set(prints) if (folder / name / MANIFEST).exists())
+    if left:
+        raise InputError(
+            f"`{folder}` holds runs of methods that are not listed: {', '.join(left)}. List them "
+            "too, delete their folders, or choose a new folder."
         )
     for name, expected in prints.items():
         if not (folder / name / MANIFEST).exists():

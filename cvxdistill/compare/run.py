@@ -113,8 +113,10 @@ class _Course:
     ) -> Comparison:
         """Run all methods in turn, and write the comparison after each."""
         earlier = _earlier(self.folder)
+        # Rows that stand from the start, so that an interruption loses none of them.
+        rows = {entry.folder: old for entry in entries if (old := self._known(entry, earlier))}
         made = Comparison(
-            rows=(),
+            rows=tuple(rows.values()),
             full=self._full_of(earlier),
             budget=self.budget,
             problem=self.problem.record(),
@@ -128,13 +130,13 @@ class _Course:
             warm_up(self.problem)
         for index, entry in enumerate(entries):
             self.progress("methods", index, len(entries))
-            row = self._row(entry, earlier)
-            rows = (*made.rows, row)
+            row = rows[entry.folder] = self._row(entry, earlier)
+            found = tuple(rows[one.folder] for one in entries if one.folder in rows)
             full = made.full
             if self.yardstick.full and not full and not row.failed:
                 full = self._full(entry)
             made = dataclasses.replace(
-                made, rows=rows, full=full, reference=reference or choose_reference(rows)
+                made, rows=found, full=full, reference=reference or choose_reference(found)
             )
             made.save(self.folder)
         self.progress("methods", len(entries), len(entries))
@@ -142,16 +144,26 @@ class _Course:
             shutil.rmtree(self.folder / WORK, ignore_errors=True)
         return made
 
+    def _key(self, entry: Entry) -> str:
+        """Return what says that a row was measured on this problem with this yardstick."""
+        return hash_of(self.prints[entry.folder], json.dumps(self.yardstick.record()))
+
+    def _known(self, entry: Entry, earlier: Comparison | None) -> MethodRow | None:
+        """Return the row of a method from an earlier call, where that is still true."""
+        if earlier is None or not (self.folder / entry.folder / MANIFEST).exists():
+            return None
+        key = self._key(entry)
+        old = next((row for row in earlier.rows if row.key == key and not row.failed), None)
+        return None if old is None else dataclasses.replace(old, method=entry.text)
+
     def _row(self, entry: Entry, earlier: Comparison | None) -> MethodRow:
         """Return the row of a method, from an earlier call where that is still true."""
-        key = hash_of(self.prints[entry.folder], json.dumps(self.yardstick.record()))
-        row = MethodRow(entry.text, repr(entry.method), entry.folder, key)
+        known = self._known(entry, earlier)
+        if known is not None:
+            return known
+        row = MethodRow(entry.text, repr(entry.method), entry.folder, self._key(entry))
         run = self.folder / entry.folder
-        if (run / MANIFEST).exists():
-            for old in earlier.rows if earlier else ():
-                if old.key == key and not old.failed:
-                    return dataclasses.replace(old, method=entry.text)
-        else:
+        if not (run / MANIFEST).exists():
             reason = self._distil(entry)
             # An artefact is complete or not there, whatever came of its process after it.
             if not (run / MANIFEST).exists():
@@ -231,9 +243,9 @@ class _Course:
 
     def _full(self, entry: Entry) -> tuple[EvalRow, ...]:
         """Return the rows of the full data, for which any artefact of this problem will do."""
-        # Without the recipe that came with its labels.
+        # Without the recipe or the head that came with its labels.
         distilled = Distilled.load(self.folder / entry.folder)
-        distilled = dataclasses.replace(distilled, recipe=None)
+        distilled = dataclasses.replace(distilled, recipe=None, head=self.problem.head)
         rows = self.yardstick.measure(
             distilled,
             self.problem,

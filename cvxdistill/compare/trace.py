@@ -73,7 +73,7 @@ class Trace:
 
     Args:
         path: of the file.
-        owner: fingerprint of the run; the points of another run are not taken over.
+        owner: fingerprint of the run; the trace of another run that lies there is deleted.
 
     Attributes:
         points: in the order of time.
@@ -84,7 +84,10 @@ class Trace:
         self.points: list[TracePoint] = []
         if path.exists():
             found, points = _read(path)
-            self.points = points if found == owner else []
+            if found == owner:
+                self.points = points
+            else:
+                path.unlink()
 
     def keep(self, seconds: float, step: int, result: MethodResult) -> None:
         """Add a point and write the file, all of it or nothing.

@@ -51,6 +51,8 @@ def evaluate_heads(
     spent = dict.fromkeys([*labels, "full"], 0.0)
     head = distilled.head
     linear = head if isinstance(head, LabelLinearHead) and head.finite_weights else None
+    # The full-data head is the one that the labels were solved against and certified by.
+    target_l2 = distilled.provenance.get("target_l2")
     if train is not None and linear is not None:
         found["full"] = []
     for index, extractor in enumerate(extractors):
@@ -71,7 +73,7 @@ def evaluate_heads(
         if train is not None and linear is not None:
             started = time.perf_counter()
             moments = cache.statistics(extractor, train, preprocessing=preprocessing, device=device)
-            full = linear.target_root(moments).full
+            full = linear.target_root(moments, target_l2=target_l2).full
             found["full"].append(accuracy(full(query), truth))
             spent["full"] += time.perf_counter() - started
     progress(setting, len(extractors), len(extractors))

@@ -138,7 +138,11 @@ class Journal:
             self.save(step, fingerprint, state())
 
     def save(self, step: int, fingerprint: str, state: State) -> None:
-        """Write the checkpoint, all of it or nothing."""
+        """Write the checkpoint, all of it or nothing.
+
+        Raises:
+            InputError: it cannot be written there.
+        """
         from safetensors.torch import save_file
 
         assert self.path is not None
@@ -153,9 +157,12 @@ class Journal:
             "strides": {k: v.stride() for k, v in tensors.items() if not v.is_contiguous()},
         }
         tensors = {key: value.contiguous() for key, value in tensors.items()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(self.path) as temporary:
-            save_file(tensors, temporary, metadata={"about": json.dumps(about)})
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(self.path) as temporary:
+                save_file(tensors, temporary, metadata={"about": json.dumps(about)})
+        except OSError as error:
+            raise InputError(f"`{self.path}` cannot be written: {error}.") from error
         self._saved = self.seconds
 
     def close(self) -> None:

@@ -68,6 +68,11 @@ def remarks(comparison: Comparison) -> list[str]:
             for cell in row.evaluations
             if cell.status != "ok"
         ]
+    found += [
+        f"full data, {cell.setting} {cell.network}: {cell.status}"
+        for cell in comparison.full
+        if cell.status != "ok"
+    ]
     return found
 
 
@@ -79,7 +84,8 @@ def comparison_markdown(comparison: Comparison) -> str:
         f"# Comparison on {problem['target']}",
         f"{problem['examples']} base examples of {problem['base']}, {problem['target_examples']:,} "
         f"target examples; budget of each method: {budget}. Test accuracy in percent with the half "
-        f"width of a 95 % interval over {yardstick['seeds']} repetitions.",
+        f"width of a 95 % interval over {yardstick['seeds']} repetitions, fewer where the pool has "
+        "fewer extractors.",
         _markdown(*comparison_cells(comparison)),
     ]
     notes = remarks(comparison)

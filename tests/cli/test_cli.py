@@ -15,9 +15,18 @@ from PIL import Image
 import cvxdistill
 from cvxdistill.artifact import Distilled
 from cvxdistill.cli import main
+from cvxdistill.cli.judge import parse_students
+from cvxdistill.cli.parts import BaseExamples
 from cvxdistill.data import load_splits
 from cvxdistill.errors import SolveError
-from cvxdistill.features import Preprocessing, parse_network, save_extractor, train_extractor
+from cvxdistill.features import (
+    MLP,
+    LeNet,
+    Preprocessing,
+    parse_network,
+    save_extractor,
+    train_extractor,
+)
 
 TINY = ("--extractor", "convnet:width=4", "--pool", "1")
 BARE = (*TINY, "--students", "none")
@@ -367,6 +376,14 @@ MISTAKES = {
         ["--method", "hard", "--base", "npz:toy.npz"], "true labels do not exist across data sets",
     ),
     "unknown network": (["--extractor", "convnot"], "Did you mean `convnet`?"),
+    "no extractor": (["--pool", "0", "--train-steps", "3"], "`--pool` must be 1 or more; got 0"),
+    "two kinds of extractors": (
+        ["--train-steps", "3", "--extractor-weights", "x"], "`--train-steps`, not both",
+    ),
+    "two kinds of choices": (["--indices", "1,2", "--choose", "greedy"], "`--choose greedy`, not"),
+    "options of what has none": (["--method", "hard:x=1"], "`hard` takes no options; got `x=1`"),
+    "negative penalty": (["--target-l2", "-1"], "not in the range"),
+    "no place for the run": (["--out", "broken.npz/run"], "broken.npz` is a file. Choose another"),
     "network too deep": (["--extractor", "convnet:depth=5"], "needs images of at least 32 pixels"),
     "unseen too deep": (["--unseen", "convnet:depth=5"], "needs images of at least 32 pixels"),
     "unknown student": (["--students", "lenot"], "Did you mean `lenet`?"),
@@ -567,3 +584,12 @@ def test_the_defaults_beat_true_labels_on_digits(capsys):
     assert gains["same_extractor"] >= 0.10
     assert gains["unseen_extractor"] >= 0.10
     assert students["distilled"] - students["hard"] >= 0.12
+
+
+def test_students_named_twice_are_trained_once():
+    assert parse_students("mlp;lenet;mlp") == (MLP(), LeNet())
+
+
+def test_what_was_chosen_by_hand_is_recorded_so():
+    assert BaseExamples(indices="3,1").record()["base"]["choose"] == "indices"
+    assert BaseExamples(how="kmeans").record()["base"]["choose"] == "kmeans"

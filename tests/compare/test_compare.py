@@ -246,6 +246,23 @@ def test_a_hanging_process_is_ended_after_budget_and_grace(tmp_path):
     assert "the budget is 0.5 s, and 0.5 s of grace are over" in comparison.rows[0].reason
 
 
+LATE = """
+import pathlib, sys, time
+time.sleep(1)
+(pathlib.Path(sys.argv[1]) / "paused.txt").write_text("0.0")
+"""
+
+
+def test_the_start_of_a_process_does_not_count_but_has_an_end_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(isolate, "START", LATE)
+    limits = {"budget": 0.3, "grace": 0.3, "isolate": True}
+    (row,) = run(["hard"], tmp_path / "late", **limits).rows
+    assert row.reason == "it ended without a result"
+    monkeypatch.setattr(isolate, "LONGEST_START", 0.5)
+    (row,) = run(["hard"], tmp_path / "later", **limits).rows
+    assert "had not begun after" in row.reason
+
+
 PAUSING = """
 import pathlib, sys, time
 file, began = pathlib.Path(sys.argv[1]) / "paused.txt", time.time()
@@ -343,8 +360,31 @@ def test_resume_skips_what_is_done_and_adds_what_is_new(tmp_path, monkeypatch):
     after = {name: content for name, content in listing(folder).items() if "first-order" in name}
     assert after == before
     # Another yardstick asks for new numbers of the same labels.
-    more = run(["hard"], folder, resume=True, measured=yardstick(seeds=3))
+    with pytest.raises(InputError, match=r"not listed: first-order-steps-4. List them too"):
+        run(["hard"], folder, resume=True)
+    both = ["hard", TINY["first-order"]]
+    more = run(both, folder, resume=True, measured=yardstick(seeds=3, full=False))
     assert len(more.rows[0].evaluation("students").values) == 3
+
+
+def test_an_interruption_loses_no_row_of_before(tmp_path):
+    folder = tmp_path / "out"
+    before = run(["hard", "exact"], folder)
+
+    def stop(stage, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(["smoothed", "hard", "exact"], folder, resume=True, progress=stop)
+    assert Comparison.load(folder).rows == before.rows
+
+
+def test_the_full_data_have_the_head_of_the_problem_whatever_methods_bring(tmp_path):
+    logistic = "first-order:steps=2,head=logistic"
+    first = run([logistic, "exact"], tmp_path / "first")
+    second = run(["exact", logistic], tmp_path / "second")
+    assert [row.values for row in first.full] == [row.values for row in second.full]
+    assert all(row.values for row in first.full)
 
 
 def test_an_interrupted_method_goes_on_from_its_checkpoint(tmp_path):
@@ -390,6 +430,7 @@ def test_a_folder_of_other_things_or_of_another_problem_is_left_alone(tmp_path):
         ("thesis", {}, "holds other files and no `comparison.json`"),
         ("thesis", {"resume": True}, "holds other files and no `comparison.json`"),
         ("file", {}, "is a file; give a folder"),
+        ("file/out", {}, "cannot be made: .*file` is a file"),
         ("out", {}, "holds an earlier comparison. Go on with it by `--resume`"),
         ("out", {"resume": True, "shared": problem(seed=1)}, "is a run on another problem"),
         ("out", {"resume": True, "budget": 5.0}, "is a run on another problem"),
@@ -405,10 +446,10 @@ def test_a_folder_of_other_things_or_of_another_problem_is_left_alone(tmp_path):
         ([], {}, "must name at least one method"),
         (["exakt"], {}, "Did you mean `exact`"),
         (["hard", "exact", "exact:loss=squared"], {}, "must not name `exact:loss=squared` twice"),
-        (["hard"], {"budget": 0.0}, "`budget` must be a number of seconds above zero; got 0"),
-        (["hard"], {"budget": float("nan")}, "`budget`"),
-        (["hard"], {"grace": -1.0}, "`grace` must be zero seconds or more"),
-        (["hard"], {"every": -1.0}, "`every` must be zero seconds or more"),
+        (["hard"], {"budget": 0.0}, "`budget` must be finite and above zero; got 0"),
+        (["hard"], {"budget": float("inf")}, "`budget` must be finite"),
+        (["hard"], {"grace": -1.0}, "`grace` must be finite and zero or more"),
+        (["hard"], {"every": -1.0}, "`every` must be finite and zero or more"),
         (["hard"], {"reference": "exact"}, "`reference` must be one of hard"),
         (["hard"], {"shared": problem(extractors="convnet:depth=9")}, "needs images of at least"),
         (["hard"], {"shared": problem(base=make_images(6, shape=(1, 9, 9)))}, "one shape"),

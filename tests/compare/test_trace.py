@@ -79,6 +79,7 @@ def test_steps_that_come_again_replace_those_of_before(tmp_path):
     again.keep(0.45, 5, result(50))
     assert [(p.step, float(p.labels[0, 0])) for p in read_trace(path)] == [(1, 1), (4, 4), (5, 50)]
     other = Trace(path, "another run")
+    assert read_trace(path) == []
     other.keep(0.1, 9, result(9))
     assert [p.step for p in read_trace(path)] == [9]
 

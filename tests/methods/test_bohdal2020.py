@@ -518,7 +518,7 @@ def test_bases_from_another_data_set_are_labelled():
     base = choose_base(foreign, 8)
     result = OnlineRidge(steps=2, **SMALL).run(task_on(make_images(), base=base))
     assert result.labels.shape == (8, 3)
-    with pytest.raises(InputError, match="`init=one-hot` needs true labels.*Use init=uniform"):
+    with pytest.raises(InputError, match=r"`init=one-hot` needs true labels.*Use init=uniform"):
         OnlineRidge(init="one-hot").learner(task_on(make_images(), base=base))
 
 

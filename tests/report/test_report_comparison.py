@@ -148,6 +148,8 @@ def test_remarks_say_what_failed_and_what_took_too_long():
     row = dataclasses.replace(ROWS[0], evaluations=(broken,))
     made = dataclasses.replace(MADE, rows=(row,), budget=None)
     assert remarks(made) == ["hard, students resnet18: needs larger images"]
+    made = dataclasses.replace(made, rows=(), full=(broken,))
+    assert remarks(made) == ["full data, students resnet18: needs larger images"]
 
 
 def test_times_by_hand():

@@ -1,6 +1,8 @@
 """`torchvision:NAME`: the classification networks of torchvision."""
 
+import contextlib
 import dataclasses
+import sys
 from typing import Any, ClassVar
 
 from cvxdistill.checks import check_choice
@@ -66,7 +68,11 @@ class TorchvisionBackbone(Backbone):
                 check_choice(f"weights of {self.model}", str(self.weights), enum.__members__)
             return read_weights(str(self.weights))
         try:
-            return enum[named].get_state_dict(progress=False, check_hash=True, weights_only=True)
+            # It says on stdout that it downloads, where there may be JSON.
+            with contextlib.redirect_stdout(sys.stderr):
+                return enum[named].get_state_dict(
+                    progress=False, check_hash=True, weights_only=True
+                )
         except Exception as error:
             raise unavailable(f"torchvision:{self.model}", error) from error
 
