@@ -3,8 +3,11 @@
 Exit codes: 0 done, 2 wrong use or bad input (one line that says what to do), 1 anything else.
 """
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import typer
 
@@ -51,9 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = typer.main.get_command(app)
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        result = command.main(
-            args=words, prog_name="cvxdistill", standalone_mode=False, obj=("cvxdistill", *words)
-        )
+        with _terminable():
+            result = command.main(
+                args=words,
+                prog_name="cvxdistill",
+                standalone_mode=False,
+                obj=("cvxdistill", *words),
+            )
     except InputError as error:
         return _fail(str(error), 2)
     except CvxDistillError as error:
@@ -76,6 +83,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if result == INTERRUPTED:
         return _fail("interrupted.", INTERRUPTED)
     return result if isinstance(result, int) else 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM, by which schedulers end jobs, clean up as an interrupt from the keyboard does.
+
+    Checkpoints stay, temporary files and the processes of a comparison do not.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        # Only there can handlers be set.
+        yield
+        return
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str, code: int) -> int:

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -564,6 +566,18 @@ def test_an_interrupt_is_said_in_one_line(in_a_folder, monkeypatch, capsys):
     monkeypatch.setattr("cvxdistill.cli.distill.distill", failing(KeyboardInterrupt()))
     assert main(["distill", *BARE]) == 130
     assert capsys.readouterr().err.strip() == "cvxdistill: error: interrupted."
+
+
+def test_a_request_to_end_is_an_interrupt(in_a_folder, monkeypatch, capsys):
+    def ended(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    monkeypatch.setattr("cvxdistill.cli.distill.distill", ended)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["distill", *BARE]) == 130
+    assert "interrupted." in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
     assert listing(in_a_folder) == {}
 
 
