@@ -197,7 +197,7 @@ def test_only_the_codec_that_stored_labels_reads_them(spec):
     ("spec", "match"),
     [
         ("int9", "`label codec` must be one of .* Did you mean"),
-        ("int8:k=2", "option of int8"),
+        ("int8:k=2", "`int8` takes no options"),
         ("topk:k=0", "`k` must be 1 or more"),
         ("topk:values=int1", "`values` must be one of float16, int8, int4"),
         ("topk:k=two", "must be a whole number"),
