@@ -241,8 +241,16 @@ def test_a_process_that_ends_is_a_row_and_the_next_method_gets_its_turn(
     assert all(reason in row.reason for row in comparison.rows)
 
 
-def test_a_hanging_process_is_ended_after_budget_and_grace(tmp_path):
-    comparison = run([Hanging()], tmp_path / "out", isolate=True, budget=0.5, grace=0.5)
+HANGING = """
+import pathlib, sys, time
+(pathlib.Path(sys.argv[1]) / "paused.txt").write_text("0.0")
+time.sleep(600)
+"""
+
+
+def test_a_hanging_process_is_ended_after_budget_and_grace(tmp_path, monkeypatch):
+    monkeypatch.setattr(isolate, "START", HANGING)
+    comparison = run(["hard"], tmp_path / "out", isolate=True, budget=0.5, grace=0.5)
     assert "the budget is 0.5 s, and 0.5 s of grace are over" in comparison.rows[0].reason
 
 
