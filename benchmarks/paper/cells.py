@@ -125,7 +125,7 @@ CELLS: dict[str, Cell] = {
         **CIFAR, student="alexnet", methods={**LARGE, **LARGE_SHIFTED, **ONLINE}
     ),
     "cifar10-jpeg-convnet-100": Cell(
-        **CIFAR, student=CONVNET, zca=True, methods={**LARGE, **LARGE_SHIFTED}
+        **CIFAR, student=CONVNET, zca=True, methods={**LARGE, **LARGE_SHIFTED, **ONLINE}
     ),
     "letters-mnist-100": Cell("mnist", **FROM_LETTERS),
     "letters-kmnist-100": Cell(**KMNIST, **FROM_LETTERS),
