@@ -503,3 +503,12 @@ def test_folders_of_odd_names_are_short_plain_and_apart(text):
     assert len(name) < 100
     assert name.replace("-", "").replace(".", "").replace("_", "").isalnum()
     assert name != folder_name(text + " ")
+
+
+@pytest.mark.parametrize("damage", [{"rows": [1]}, {"rows": None}, {"full": ["x"]}])
+def test_a_damaged_comparison_is_named(tmp_path, damage):
+    run(["hard"], tmp_path / "out", measured=yardstick(full=False))
+    path = tmp_path / "out" / "comparison.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **damage}))
+    with pytest.raises(InputError, match="lacks or distorts"):
+        Comparison.load(tmp_path / "out")

@@ -27,6 +27,7 @@ from cvxdistill.features import (
     wrap_module,
 )
 from cvxdistill.features.pretrained.prepare import Prepare
+from cvxdistill.features.pretrained.torchvision_models import TorchvisionBackbone
 
 # One small network a source: its options, one of its layers, and another option of preparation.
 CASES = {
@@ -437,3 +438,15 @@ def test_our_own_networks_are_still_checked(digits, tmp_path):
     path.write_text(json.dumps(manifest))
     with pytest.raises(InputError, match="with fingerprint"):
         Distilled.load(tmp_path / "run")
+
+
+def test_a_download_is_not_announced_on_stdout(capsys):
+    class Weights:
+        @staticmethod
+        def get_state_dict(**options):
+            sys.stdout.write("Downloading\n")
+            return {"weight": torch.ones(1)}
+
+    found = TorchvisionBackbone("resnet18")._tensors({"DEFAULT": Weights}, "DEFAULT")
+    assert set(found) == {"weight"}
+    assert capsys.readouterr() == ("", "Downloading\n")
