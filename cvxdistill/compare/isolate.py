@@ -20,7 +20,8 @@ from cvxdistill.progress import Progress, silent
 # Not `-m`: a module that its package has imported would be loaded twice.
 START = "import sys; from cvxdistill.compare.worker import main; main(sys.argv[1])"
 POLL = 0.1
-# Seconds for imports, reading the problem and warming up; with a cold disk a minute was seen.
+# Seconds for imports, reading the problem and warming up: enough for a large one on a slow disk,
+# and an end for a process that hangs there.
 LONGEST_START = 600.0
 
 
